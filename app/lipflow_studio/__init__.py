@@ -1,0 +1,1 @@
+"""LiP-Flow Studio: the desktop application over the lipflow library."""

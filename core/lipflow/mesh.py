@@ -1,0 +1,179 @@
+"""The mesh's topology, its texture seams and its landmarks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lipflow.checks import InputError
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """Triangles and texture coordinates, the same for every frame of a capture.
+
+    Texture coordinates follow the OBJ: u to the right, v UP, the square [0, 1]². A texture image [3, T, T] has its
+    first row at the TOP (v = 1): texel column = u·T - ½, texel row = (1 - v)·T - ½, texel centres at whole numbers.
+    """
+
+    faces: IntArray  # [F, 3] vertex ids, counter-clockwise seen from outside
+    uv: FloatArray  # [U, 2]
+    uv_faces: IntArray  # [F, 3] ids into uv
+    vertex_count: int  # V
+
+    @cached_property
+    def split(self) -> SplitMesh:
+        """The same mesh with one texture coordinate a vertex, as GL wants it: vertices doubled along seams."""
+        pairs = np.stack([self.faces, self.uv_faces], axis=-1).reshape(-1, 2)
+        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        return SplitMesh(
+            vertex=unique[:, 0].astype(np.int32),
+            uv=self.uv[unique[:, 1]],
+            faces=inverse.reshape(-1, 3).astype(np.int32),
+        )
+
+    @staticmethod
+    def from_obj(path: Path) -> tuple[Topology, FloatArray]:
+        """Read faces, texture coordinates and vertices [V, 3] of a triangle or quad OBJ with ``f v/vt`` corners.
+
+        Raises:
+            InputError: if the file is missing, has no textured faces, or an index points nowhere.
+        """
+        vertices: list[list[float]] = []
+        uv: list[list[float]] = []
+        faces: list[list[int]] = []
+        uv_faces: list[list[int]] = []
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"mesh {path}", expected="a readable OBJ file", got=error) from error
+        for number, line in enumerate(text.splitlines(), 1):
+            kind, *fields = line.split() or [""]
+            try:
+                if kind == "v":
+                    vertices.append([float(x) for x in fields[:3]])
+                elif kind == "vt":
+                    uv.append([float(x) for x in fields[:2]])
+                elif kind == "f":
+                    corners = [field.split("/") for field in fields]
+                    v, vt = [int(c[0]) - 1 for c in corners], [int(c[1]) - 1 for c in corners]
+                    for k in range(1, len(corners) - 1):
+                        faces.append([v[0], v[k], v[k + 1]])
+                        uv_faces.append([vt[0], vt[k], vt[k + 1]])
+            except (ValueError, IndexError) as error:
+                raise InputError(
+                    f"mesh {path}, line {number}", expected="v x y z, vt u v or f v/vt v/vt v/vt", got=repr(line[:60])
+                ) from error
+        topology = Topology.checked(faces, uv, uv_faces, len(vertices), what=f"mesh {path}")
+        points = np.asarray(vertices, dtype=np.float32)
+        if points.shape != (len(vertices), 3) or not np.isfinite(points).all():
+            raise InputError(f"mesh {path}", expected="finite x y z for each vertex", got="something else")
+        return topology, points
+
+    @staticmethod
+    def checked(faces: object, uv: object, uv_faces: object, vertex_count: int, *, what: str = "topology") -> Topology:
+        """A topology from arrays of unknown origin, with every index checked."""
+        f, u, g = np.asarray(faces, np.int32), np.asarray(uv, np.float32), np.asarray(uv_faces, np.int32)
+        if f.ndim != 2 or f.shape[1:] != (3,) or g.shape != f.shape or u.ndim != 2 or u.shape[1:] != (2,):
+            raise InputError(what, expected="textured triangles (f v/vt)", got=f"{f.shape}, {u.shape}, {g.shape}")
+        if f.min() < 0 or f.max() >= vertex_count or g.min() < 0 or g.max() >= len(u) or not np.isfinite(u).all():
+            raise InputError(what, expected=f"indices within {vertex_count} vertices and {len(u)} uv", got="others")
+        return Topology(f, u, g, vertex_count)
+
+    def save_obj(self, path: Path, vertices: FloatArray) -> None:
+        """Write ``v``, ``vt``, ``f v/vt`` (the Multiface layout's tracked mesh)."""
+        lines = [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in vertices]
+        lines += [f"vt {u:.6f} {v:.6f}" for u, v in self.uv]
+        corners = np.stack([self.faces, self.uv_faces], -1) + 1
+        lines += ["f " + " ".join(f"{v}/{t}" for v, t in corner) for corner in corners]
+        path.write_text("\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True, eq=False)
+class SplitMesh:
+    """A mesh for GL: ``vertices[vertex]`` are its positions, S of them."""
+
+    vertex: IntArray  # [S] id of the vertex in the tracked mesh
+    uv: FloatArray  # [S, 2], v up
+    faces: IntArray  # [F, 3] ids into S
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The facial landmarks: vertex ids in named groups (jaw, brows, nose, lids, lips), without the iris."""
+
+    ids: tuple[int, ...]  # 136 vertex ids
+    names: tuple[str, ...]  # 136 names, e.g. "lips.outer.3", unique
+    groups: dict[str, tuple[int, ...]]  # name -> positions in ids
+    mirror: tuple[int, ...]  # position of each landmark's mirror image (itself on the midline)
+
+    @property
+    def index(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self.ids, dtype=np.int64)
+
+    def save(self, path: Path) -> None:
+        groups = {name: list(members) for name, members in self.groups.items()}
+        body = {"ids": list(self.ids), "names": list(self.names), "groups": groups, "mirror": list(self.mirror)}
+        path.write_text(json.dumps(body, indent=1) + "\n")
+
+    @staticmethod
+    def load(path: Path, vertex_count: int) -> Landmarks:
+        """Read ``landmarks.json``.
+
+        Raises:
+            InputError: if a field is missing or an id is not a vertex of the mesh.
+        """
+        try:
+            body = json.loads(path.read_text())
+            return Landmarks.from_json(body, vertex_count, what=f"landmarks {path}")
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise InputError(f"landmarks {path}", expected="a JSON file", got=error) from error
+
+    @staticmethod
+    def from_json(body: object, vertex_count: int, *, what: str = "landmarks") -> Landmarks:
+        if not isinstance(body, dict):
+            raise InputError(what, expected="an object with ids, names, groups and mirror", got=type(body).__name__)
+        try:
+            marks = Landmarks(
+                tuple(int(i) for i in body["ids"]),
+                tuple(str(n) for n in body["names"]),
+                {str(k): tuple(int(i) for i in v) for k, v in body["groups"].items()},
+                tuple(int(i) for i in body["mirror"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(what, expected="ids, names, groups and mirror", got=repr(error)) from error
+        n = len(marks.ids)
+        inside = all(0 <= i < vertex_count for i in marks.ids)
+        positions = [*marks.mirror, *(i for group in marks.groups.values() for i in group)]
+        if not (n and inside and len(marks.names) == n == len(marks.mirror) and all(0 <= i < n for i in positions)):
+            raise InputError(what, expected=f"consistent lists of vertex ids below {vertex_count}", got=f"{n} ids")
+        return marks
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "ids": list(self.ids),
+            "names": list(self.names),
+            "groups": {k: list(v) for k, v in self.groups.items()},
+            "mirror": list(self.mirror),
+        }
+
+
+def similarity_align(
+    source: npt.NDArray[np.floating], target: npt.NDArray[np.floating]
+) -> tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Scale, rotation [3, 3] and translation [3] with ``target ≈ scale · source @ R.T + t`` (Umeyama 1991)."""
+    mu_s, mu_t = source.mean(0), target.mean(0)
+    s, t = source - mu_s, target - mu_t
+    u, d, vt = np.linalg.svd(t.T @ s)
+    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    R = (u * flip) @ vt
+    scale = float((d * flip).sum() / (s**2).sum())
+    return scale, R, mu_t - scale * R @ mu_s
