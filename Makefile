@@ -1,0 +1,58 @@
+# make studio · make test · make bench · make assets        (make help says more)
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= out
+XVFB := xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX"
+# Without a display the studio runs on a virtual screen.
+SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(XVFB))
+
+.PHONY: help setup studio demo test lint bench assets screenshot clean
+
+help:
+	@echo "make studio      set up, then open the studio (without a display: play journeys 1 and 2, write $(OUT)/demo/)"
+	@echo "make test        set up, then run all checks and tests (the windows open on a virtual screen)"
+	@echo "make bench       measure this machine: renderer, decoder, flow, fits, training step"
+	@echo "make assets      make again what ships: the head rig, the embedded avatars, the demo inputs"
+	@echo "make screenshot  make the README's picture again"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt scripts/system_packages.sh
+	@scripts/system_packages.sh
+	@test -x $(BIN)/python || { python="$$(scripts/find_python.sh)" && "$$python" -m venv $(VENV); }
+	@echo "Installing LiP-Flow Studio into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
+	@touch $@
+
+studio: setup
+ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
+	@$(MAKE) --no-print-directory demo
+else
+	@$(BIN)/lipflow-studio
+endif
+
+demo: setup
+	@$(SCREEN) $(BIN)/python -m lipflow_studio.demo --out $(OUT)/demo
+
+test: setup lint
+	@$(XVFB) $(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/lipflow bench --json $(OUT)/bench.json
+
+assets: setup
+	@$(BIN)/python scripts/make_assets.py
+
+screenshot: setup
+	@$(SCREEN) $(BIN)/python -m lipflow_studio.demo --out $(OUT)/demo --readme docs/studio.png
+
+clean:
+	rm -rf $(OUT)
