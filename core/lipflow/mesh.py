@@ -81,7 +81,10 @@ class Topology:
     @staticmethod
     def checked(faces: object, uv: object, uv_faces: object, vertex_count: int, *, what: str = "topology") -> Topology:
         """A topology from arrays of unknown origin, with every index checked."""
-        f, u, g = np.asarray(faces, np.int32), np.asarray(uv, np.float32), np.asarray(uv_faces, np.int32)
+        try:
+            f, u, g = np.asarray(faces, np.int32), np.asarray(uv, np.float32), np.asarray(uv_faces, np.int32)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(what, expected="lists of indices and coordinates", got=error) from error
         if f.ndim != 2 or f.shape[1:] != (3,) or g.shape != f.shape or u.ndim != 2 or u.shape[1:] != (2,):
             raise InputError(what, expected="textured triangles (f v/vt)", got=f"{f.shape}, {u.shape}, {g.shape}")
         if f.min() < 0 or f.max() >= vertex_count or g.min() < 0 or g.max() >= len(u) or not np.isfinite(u).all():
@@ -148,7 +151,7 @@ class Landmarks:
                 {str(k): tuple(int(i) for i in v) for k, v in body["groups"].items()},
                 tuple(int(i) for i in body["mirror"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(what, expected="ids, names, groups and mirror", got=repr(error)) from error
         n = len(marks.ids)
         inside = all(0 <= i < vertex_count for i in marks.ids)

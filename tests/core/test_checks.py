@@ -1,0 +1,33 @@
+"""What check_shape says to a person."""
+
+import numpy as np
+import pytest
+
+from lipflow.checks import InputError, check_shape
+
+
+def test_letters_bind_across_arguments_and_calls():
+    bound: dict[str, int] = {}
+    check_shape(bound, z=(np.zeros((4, 256)), "B Z"), vertices=(np.zeros((4, 10, 3)), "B V 3"))
+    assert bound == {"B": 4, "Z": 256, "V": 10}
+    with pytest.raises(InputError, match=r"view: expected \[B, 3\], got \[5, 3\] \(with B=4\)"):
+        check_shape(bound, view=(np.zeros((5, 3)), "B 3"))
+    assert bound["B"] == 4
+
+
+def test_open_front_takes_any_leading_dimensions():
+    bound: dict[str, int] = {}
+    check_shape(bound, points=(np.zeros((2, 5, 7, 3)), "... N 3"))
+    assert bound == {"N": 7}
+
+
+def test_numbers_must_be_met():
+    with pytest.raises(InputError, match="keypoints"):
+        check_shape({}, keypoints=(np.zeros((135, 2)), "136 2"))
+
+
+def test_a_failed_check_binds_nothing():
+    bound: dict[str, int] = {}
+    with pytest.raises(InputError):
+        check_shape(bound, image=(np.zeros((4, 2)), "B 3"))
+    assert bound == {}

@@ -1,0 +1,147 @@
+"""Topology, seams, landmarks and the similarity alignment."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lipflow.checks import InputError
+from lipflow.mesh import Landmarks, Topology, similarity_align
+
+TWO_TRIANGLES = """v 0 0 0
+v 1 0 0
+v 1 1 0
+v 0 1 0
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 1
+vt 0.5 0.5
+f 1/1 2/2 3/3
+f 1/5 3/3 4/4
+"""
+
+
+def test_obj_round_trip(tmp_path):
+    path = tmp_path / "mesh.obj"
+    path.write_text(TWO_TRIANGLES)
+    topology, vertices = Topology.from_obj(path)
+    topology.save_obj(tmp_path / "again.obj", vertices)
+    again, vertices_again = Topology.from_obj(tmp_path / "again.obj")
+    np.testing.assert_array_equal(again.faces, topology.faces)
+    np.testing.assert_array_equal(again.uv_faces, topology.uv_faces)
+    np.testing.assert_allclose(vertices_again, vertices)
+
+
+def test_quads_become_two_triangles(tmp_path):
+    path = tmp_path / "quad.obj"
+    path.write_text(TWO_TRIANGLES.split("f 1/1")[0] + "f 1/1 2/2 3/3 4/4\n")
+    topology, _ = Topology.from_obj(path)
+    assert topology.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+
+
+def test_a_seam_is_split_once(tmp_path):
+    path = tmp_path / "mesh.obj"
+    path.write_text(TWO_TRIANGLES)
+    topology, vertices = Topology.from_obj(path)
+    split = topology.split
+    assert len(split.vertex) == 5  # vertex 0 has two texture coordinates
+    np.testing.assert_array_equal(split.vertex[split.faces], topology.faces)
+    np.testing.assert_array_equal(split.uv[split.faces], topology.uv[topology.uv_faces])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "v 0 0 0\nf 1 1 1\n",
+        "v 0 0\nvt 0 0\nf 1/1 1/1 1/1\n",
+        "v a b c\n",
+        TWO_TRIANGLES + "f 9/1 1/1 2/2\n",
+        TWO_TRIANGLES + "f 99999999999/1 1/1 2/2\n",
+    ],
+)
+def test_a_bad_obj_is_one_clear_line(tmp_path, text):
+    path = tmp_path / "bad.obj"
+    path.write_text(text)
+    with pytest.raises(InputError, match="expected") as caught:
+        Topology.from_obj(path)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_as_obj_load_or_raise_input_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("obj") / "fuzz.obj"
+    path.write_bytes(TWO_TRIANGLES.encode() + data)
+    try:
+        topology, vertices = Topology.from_obj(path)
+    except InputError:
+        return
+    assert topology.faces.max() < len(vertices)
+
+
+def landmarks() -> Landmarks:
+    return Landmarks((4, 7, 9), ("a", "b", "c"), {"lips": (0, 2), "nose": (1,)}, (2, 1, 0))
+
+
+def test_landmarks_round_trip(tmp_path):
+    landmarks().save(tmp_path / "landmarks.json")
+    assert Landmarks.load(tmp_path / "landmarks.json", vertex_count=10) == landmarks()
+
+
+@pytest.mark.parametrize("field", ["ids", "names", "groups", "mirror"])
+def test_landmarks_without_a_field_are_refused(tmp_path, field):
+    body = landmarks().to_json()
+    del body[field]
+    (tmp_path / "landmarks.json").write_text(json.dumps(body))
+    with pytest.raises(InputError, match="landmarks"):
+        Landmarks.load(tmp_path / "landmarks.json", vertex_count=10)
+
+
+def test_landmarks_of_a_larger_mesh_are_refused(tmp_path):
+    landmarks().save(tmp_path / "landmarks.json")
+    with pytest.raises(InputError, match="below 5"):
+        Landmarks.load(tmp_path / "landmarks.json", vertex_count=5)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_infinite_ids_are_refused():
+    with pytest.raises(InputError):
+        Landmarks.from_json({**landmarks().to_json(), "ids": [1, 2, float("inf")]}, vertex_count=10)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.fixed_dictionaries({k: json_values for k in ("ids", "names", "groups", "mirror")}) | json_values)
+def test_any_json_as_landmarks_loads_or_raises_input_error(body):
+    try:
+        marks = Landmarks.from_json(body, vertex_count=10)
+    except InputError:
+        return
+    assert all(0 <= i < 10 for i in marks.ids)
+
+
+def test_similarity_alignment_recovers_a_known_transform():
+    rng = np.random.default_rng(0)
+    source = rng.normal(size=(40, 3))
+    R, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    R *= np.sign(np.linalg.det(R))
+    target = 1.7 * source @ R.T + np.array([3.0, -2.0, 9.0])
+    scale, R_found, t = similarity_align(source, target)
+    assert scale == pytest.approx(1.7)
+    np.testing.assert_allclose(R_found, R, atol=1e-9)
+    np.testing.assert_allclose(t, [3.0, -2.0, 9.0], atol=1e-9)
+
+
+def test_similarity_alignment_never_mirrors():
+    source = np.random.default_rng(1).normal(size=(30, 3))
+    _, R, _ = similarity_align(source, source * [-1, 1, 1])
+    assert np.linalg.det(R) == pytest.approx(1.0)
