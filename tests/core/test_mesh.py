@@ -45,7 +45,7 @@ def test_quads_become_two_triangles(tmp_path):
 def test_a_seam_is_split_once(tmp_path):
     path = tmp_path / "mesh.obj"
     path.write_text(TWO_TRIANGLES)
-    topology, vertices = Topology.from_obj(path)
+    topology, _ = Topology.from_obj(path)
     split = topology.split
     assert len(split.vertex) == 5  # vertex 0 has two texture coordinates
     np.testing.assert_array_equal(split.vertex[split.faces], topology.faces)
