@@ -1,0 +1,33 @@
+"""A stop at any moment leaves the old file or the new one."""
+
+import json
+
+import pytest
+
+from lipflow.files import replacing, write_json
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "state.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), replacing(path) as beside:
+        beside.write_text("half of")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "result"
+    for name in ("old", "new"):
+        with replacing(target) as beside:
+            beside.mkdir()
+            (beside / name).touch()
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_not_a_number_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "metrics.json", {"psnr": float("nan")})
+    assert list(tmp_path.iterdir()) == []
