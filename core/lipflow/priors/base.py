@@ -1,0 +1,80 @@
+"""A prior maps a context h to a distribution over the latent code z."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Sizes of a prior; each prior reads what concerns it."""
+
+    latent: int = 256  # Z
+    context: int = 256  # C, the width of h
+    sigma: str = "capped"  # how σp is made of the network's output: a key of SIGMAS
+    couplings: int = 4  # K, the flow's transformations
+    hidden: int = 160  # width of a coupling's two hidden layers
+    log_scale_cap: float = 2.0  # a coupling's log-scale is softly capped at ± this
+    seed: int = 0  # of the fixed permutations between the couplings
+
+
+SIGMAS = {
+    "capped": lambda raw: 5 * torch.tanh(raw / 5),  # free between e^-5 and e^5
+    "multiface": lambda raw: 0.01 * raw,  # near 1; slows its contraction, and is no floor
+    "one": lambda raw: torch.zeros_like(raw),
+    "free": lambda raw: raw,
+}  # raw network output -> log σ
+
+
+def gaussian_log_prob(x: Tensor, mu: Tensor, log_sigma: Tensor) -> Tensor:
+    """log N(x; μ, σ) of a diagonal Gaussian, [..., Z] -> [...]."""
+    return -(0.5 * ((x - mu) * torch.exp(-log_sigma)) ** 2 + log_sigma + 0.5 * LOG_2PI).sum(-1)
+
+
+class LatentPrior(nn.Module):
+    """A Gaussian in the prior's own space P (``base``) and a bijection between P and the decoder's space Q.
+
+    Codes in Q are called z, codes in P are called u. ``h`` [B, C] is the context; a prior without a context takes
+    None and then broadcasts over z. The bijection is the identity unless a subclass says otherwise.
+    """
+
+    conditional: bool = True  # whether h is needed
+
+    def base(self, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        """μp and log σp in P, [B, Z] each ([1, Z] without a context)."""
+        raise NotImplementedError
+
+    def to_prior(self, z: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Carry z [..., Z] from Q to P: (u [..., Z], log |det du/dz| [...])."""
+        return z, z.new_zeros(z.shape[:-1])
+
+    def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
+        """Carry u [..., Z] from P to Q."""
+        return u
+
+    def log_prob(self, z: Tensor, h: Tensor | None) -> Tensor:
+        """log p(z | h) in Q (Eq. 9): log N(u; μp, σp) + log |det du/dz|, [B]."""
+        u, log_abs_det = self.to_prior(z, h)
+        mu, log_sigma = self.base(h)
+        return gaussian_log_prob(u, mu, log_sigma) + log_abs_det
+
+    def start(self, h: Tensor | None) -> Tensor:
+        """The code that the prior's mean stands for, in Q: the guess before any fit, [B, Z] ([1, Z] without h)."""
+        return self.to_decoder(self.base(h)[0], h)
+
+    def sample(
+        self, h: Tensor | None, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw n codes for each context, in Q: [B, n, Z]. The generator's device is where the noise is drawn."""
+        mu, log_sigma = self.base(h)
+        drawn_on = mu.device if generator is None else generator.device
+        noise = torch.randn(len(mu), n, mu.shape[-1], generator=generator, device=drawn_on).to(mu)
+        u = mu[:, None] + temperature * torch.exp(log_sigma)[:, None] * noise
+        repeated = None if h is None else h[:, None].expand(-1, n, -1).flatten(0, 1)
+        return self.to_decoder(u.flatten(0, 1), repeated).view_as(u)
