@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from lipflow.camera import Camera
+from lipflow.checks import InputError, check_shape
 from lipflow.mesh import Topology
 
 
@@ -36,3 +38,35 @@ class Renderer(Protocol):
         ``cameras`` holds B cameras, or one for all. Raises InputError on shapes that do not fit together.
         """
         ...
+
+
+def projection_matrices(cameras: Camera, count: int) -> Tensor:
+    """``K [R | t]`` of each camera as [count, 3, 4] float64, one camera repeated for all.
+
+    In float64 whatever the cameras': float32 products may be rounded to bfloat16 where a caller has allowed that.
+    """
+    K, R, t = cameras.K.double(), cameras.R.double(), cameras.t.double()
+    matrices = K @ torch.cat([R, t[..., None]], dim=-1)
+    return matrices.reshape(-1, 3, 4).expand(count, 3, 4).contiguous()
+
+
+def check_inputs(topology: Topology, vertices: Tensor, texture: Tensor, cameras: Camera) -> None:
+    """Check what ``Renderer.render`` was given.
+
+    Raises:
+        InputError: on shapes that do not fit together, or an empty image or texture.
+    """
+    sizes = {"V": topology.vertex_count}
+    check_shape(sizes, vertices=(vertices, "B V 3"), texture=(texture, "N C T T"))
+    B, N = sizes["B"], sizes["N"]
+    if N not in (1, B):
+        raise InputError("texture", expected=f"one texture, or {B} like the vertices", got=f"{N}")
+    camera_sizes: dict[str, int] = {}
+    check_shape(camera_sizes, K=(cameras.K, "... 3 3"), R=(cameras.R, "... 3 3"), t=(cameras.t, "... 3"))
+    dims = {cameras.K.shape[:-2], cameras.R.shape[:-2], cameras.t.shape[:-1]}
+    if len(dims) != 1 or cameras.K.dim() > 3 or len(cameras) not in (1, B):
+        raise InputError("cameras", expected=f"one camera, or {B} like the vertices", got=f"K {list(cameras.K.shape)}")
+    if B == 0 or min(*cameras.size, sizes["T"], sizes["C"]) < 1:
+        raise InputError(
+            "render", expected="at least one mesh, channel, texel and pixel", got=f"{B} meshes, size {cameras.size}"
+        )
