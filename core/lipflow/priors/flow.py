@@ -31,8 +31,14 @@ class CappedAffineCoupling(AffineCouplingTransform):
     """The library's affine coupling with log-scale = cap · tanh(raw / cap): the identity at raw = 0, never singular."""
 
     def __init__(self, features: int, config: PriorConfig) -> None:
-        mask = torch.arange(features, device="cpu") >= features // 2
-        super().__init__(mask, lambda inputs, outputs: Conditioner(inputs, outputs, config.context, config.hidden))
+        device = torch.get_default_device()
+
+        def conditioner(inputs: int, outputs: int) -> Conditioner:
+            with device:
+                return Conditioner(inputs, outputs, config.context, config.hidden)
+
+        with torch.device("cpu"):  # the library's masks cannot be made on the meta device, where shapes are checked
+            super().__init__(torch.arange(features) >= features // 2, conditioner)
         self.cap = config.log_scale_cap
 
     def log_scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,63 @@
+"""Tensors and a JSON body in one safetensors file: written atomically, never pickled, checked when read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lipflow.checks import InputError
+from lipflow.files import replacing
+
+KEY = "lipflow"  # of the JSON body in the file's metadata
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], body: dict[str, Any]) -> None:
+    """Write tensors (of any layout and device) with ``body``; the old file stays until the new one is whole."""
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacing(path) as beside:
+        save_file(plain, beside, metadata={KEY: json.dumps(body, allow_nan=False)})
+
+
+def load_tensors(path: Path, *, what: str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file that ``save_tensors`` wrote with ``body["format"] == kind``; floats must be finite.
+
+    Raises:
+        InputError: one line, if the file is missing, truncated, of another kind, or holds NaN or infinity.
+    """
+    name = f"{what} {path}"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            body = json.loads(metadata.get(KEY, "null"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise InputError(name, expected="a file", got="none there") from error
+    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = (str(error).splitlines() or ["nothing readable"])[0]
+        raise InputError(name, expected="a whole safetensors file", got=reason) from error
+    if not isinstance(body, dict) or body.get("format") != kind:
+        found = body.get("format") if isinstance(body, dict) else None
+        raise InputError(name, expected=f"a {kind} file", got=found or "a safetensors file from elsewhere")
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{name}, {key}", expected="finite numbers", got="NaN or infinity")
+    return tensors, body
+
+
+def take(tensors: dict[str, Tensor], key: str, shape: tuple[int | None, ...], dtype: torch.dtype, what: str) -> Tensor:
+    """The tensor called ``key``, checked for its shape (None: any size) and kind, as ``dtype``."""
+    if key not in tensors:
+        raise InputError(f"{what}, {key}", expected="a tensor", got="none there")
+    tensor = tensors[key]
+    fits = tensor.dim() == len(shape) and all(w in (None, n) for w, n in zip(shape, tensor.shape))
+    same_kind = tensor.is_floating_point() == dtype.is_floating_point and not tensor.is_complex()
+    if not fits or not same_kind:
+        expected = f"{dtype} {['?' if n is None else n for n in shape]}"
+        raise InputError(f"{what}, {key}", expected=expected, got=f"{tensor.dtype} {list(tensor.shape)}")
+    return tensor.to(dtype)
