@@ -126,7 +126,7 @@ class Avatar(nn.Module):
             ("vertex_mean", torch.from_numpy(np.asarray(statistics.vertex_mean, np.float32)).clone()),
             ("texture_mean", torch.from_numpy(self.statistics.texture_mean).clone()),
             ("texture_valid", torch.from_numpy(np.asarray(statistics.texture_valid, bool)).clone()),
-            ("landmark_ids", torch.tensor([] if landmarks is None else landmarks.ids, dtype=torch.long)),
+            ("landmark_ids", torch.from_numpy(np.asarray([] if landmarks is None else landmarks.ids, np.int64))),
         ):
             self.register_buffer(name, value, persistent=False)
 

@@ -15,6 +15,7 @@ from lipflow.capture.base import Statistics
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
 from lipflow.mesh import Landmarks, Topology
+from lipflow.nets.layers import without_drawing
 from lipflow.serial import from_json, to_json
 
 FORMAT = "lipflow-avatar"
@@ -98,13 +99,16 @@ def load_avatar(path: Path) -> Avatar:
         texture_valid=np.unpackbits(packed, count=side * side).reshape(side, side).astype(bool),
     )
     learned = {k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")}
-    with torch.device("meta"):  # compare shapes before any memory is asked for
-        expected = weights(_build(config, topology, landmarks, statistics))
-    missing = sorted(set(expected) ^ set(learned))
-    if missing:
-        raise InputError(what, expected="the weights that its config names", got=f"{missing[0]!r} astray")
+    try:
+        with without_drawing():  # shapes are compared before memory is touched
+            avatar = Avatar(config, topology, landmarks, statistics)
+    except RuntimeError as error:
+        raise InputError(f"{what}, config", expected="sizes that fit in memory", got="larger ones") from error
+    expected = weights(avatar)
+    astray = sorted(set(expected) ^ set(learned))
+    if astray:
+        raise InputError(what, expected="the weights that its config names", got=f"{astray[0]!r} astray")
     checked = {k: take(learned, k, tuple(v.shape), torch.float32, what) for k, v in expected.items()}
-    avatar = _build(config, topology, landmarks, statistics)
     avatar.load_state_dict(checked, strict=False)
     avatar.record = record
     for name in CAMERAS:
@@ -114,10 +118,6 @@ def load_avatar(path: Path) -> Avatar:
         z, u = (take(tensors, f"samples/{name}", shape, torch.float32, what) for name in "zu")
         avatar.set_samples(z, u, tuple(segments))
     return avatar.eval()
-
-
-def _build(config: AvatarConfig, topology: Topology, landmarks: Landmarks | None, statistics: Statistics) -> Avatar:
-    return Avatar(config, topology, landmarks, statistics)
 
 
 def _positive(body: dict[str, object], name: str, what: str) -> float:

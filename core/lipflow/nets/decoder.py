@@ -41,8 +41,9 @@ class Decoder(nn.Module):
         self.config = config
         self.code = Linear(latent, config.code, normalised=normalised)
         self.view = Linear(3, config.view, normalised=normalised)
+        # The head and the last layer start small: near the mean face.
         self.coefficients = Linear(config.code, config.mesh_rank) if config.mesh_rank else None
-        self.head = Linear(config.mesh_rank or config.code, 3 * vertex_count, normalised=normalised)
+        self.head = Linear(config.mesh_rank or config.code, 3 * vertex_count, normalised=normalised, size=0.3)
         self.seed = Linear(config.code + config.view, config.seed_channels * config.seed**2, normalised=normalised)
         ups, inputs, size = [], config.seed_channels, config.seed
         for outputs in config.channels:
@@ -50,12 +51,7 @@ class Decoder(nn.Module):
             ups.append(UpConv(inputs, outputs, size, normalised=normalised))
             inputs = outputs
         self.ups = nn.ModuleList(ups)
-        self.last = Conv(inputs, 3 * config.shuffle**2, 3, 1, 1, normalised=normalised)
-        with torch.no_grad():  # start near the mean face
-            for layer in (self.head, self.last):
-                layer.weight.mul_(0.3)
-                if layer.gain is not None:
-                    layer.gain.mul_(0.3)
+        self.last = Conv(inputs, 3 * config.shuffle**2, 3, 1, 1, normalised=normalised, size=0.3)
 
     def mesh_coefficients(self, z: Tensor) -> Tensor:
         """[..., Z] -> what the linear head takes, [..., R]."""

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.2  # of every leaky rectifier, as in the public Deep Appearance Models code
+
+
+_drawing = ContextVar("drawing", default=True)
+
+
+@contextlib.contextmanager
+def without_drawing() -> Iterator[None]:
+    """Build networks whose weights are about to be read from a file: none are drawn, and no memory is touched."""
+    token = _drawing.set(False)
+    try:
+        yield
+    finally:
+        _drawing.reset(token)
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -29,12 +45,15 @@ class Normalised(nn.Module):
     weight: nn.Parameter
     gain: nn.Parameter | None
 
-    def _start(self, shape: tuple[int, ...], fan_in: float, outputs: int, output_axis: int, normalised: bool) -> None:
-        std = math.sqrt(2 / ((1 + SLOPE**2) * fan_in))
-        self.weight = nn.Parameter(torch.randn(shape) * std)
-        self._gain_shape = [outputs if axis == output_axis else 1 for axis in range(len(shape))]
+    def _start(self, shape: tuple[int, ...], fan_in: float, output_axis: int, normalised: bool, size: float) -> None:
+        """Draw the weight so that variance is kept through leaky rectifiers, times ``size``."""
+        self.weight = nn.Parameter(torch.empty(shape))
+        if _drawing.get():
+            nn.init.normal_(self.weight, std=size * math.sqrt(2 / ((1 + SLOPE**2) * fan_in)))
+        self._gain_shape = [n if axis == output_axis else 1 for axis, n in enumerate(shape)]
         if normalised:
-            self.gain = nn.Parameter(self.weight.detach().norm() * torch.ones(outputs))
+            norm = float(self.weight.detach().norm()) if _drawing.get() else 1.0
+            self.gain = nn.Parameter(torch.full((shape[output_axis],), norm))
         else:
             self.register_parameter("gain", None)
 
@@ -54,9 +73,9 @@ class Normalised(nn.Module):
 class Linear(Normalised):
     """[..., inputs] -> [..., outputs]."""
 
-    def __init__(self, inputs: int, outputs: int, *, normalised: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, normalised: bool = False, size: float = 1.0) -> None:
         super().__init__()
-        self._start((outputs, inputs), inputs, outputs, 0, normalised)
+        self._start((outputs, inputs), inputs, 0, normalised, size)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,11 +86,19 @@ class Conv(Normalised):
     """A convolution, [B, inputs, H, W] -> [B, outputs, H', W']."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, *, normalised: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        *,
+        normalised: bool = False,
+        size: float = 1.0,
     ) -> None:
         super().__init__()
         self.stride, self.padding = stride, padding
-        self._start((outputs, inputs, kernel, kernel), inputs * kernel**2, outputs, 0, normalised)
+        self._start((outputs, inputs, kernel, kernel), inputs * kernel**2, 0, normalised, size)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
@@ -90,8 +117,8 @@ class UpConv(Normalised):
 
     def __init__(self, inputs: int, outputs: int, size: int, *, normalised: bool = False) -> None:
         super().__init__()
-        self._start((inputs, outputs, 4, 4), inputs * 4, outputs, 1, normalised)  # 4 of the 16 taps meet in a texel
-        self.bias = nn.Parameter(torch.zeros(outputs, size, size))
+        self._start((inputs, outputs, 4, 4), inputs * 4, 1, normalised, 1.0)  # 4 of the 16 taps meet in a texel
+        self.bias = nn.Parameter(torch.zeros(1, outputs, size, size))  # 4-d, to be laid out as the texels are
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.conv_transpose2d(x, self.effective_weight(), None, 2, 1)
@@ -104,11 +131,7 @@ class Residual(nn.Module):
     def __init__(self, width: int, *, normalised: bool = False) -> None:
         super().__init__()
         self.first = Linear(width, width, normalised=normalised)
-        self.second = Linear(width, width, normalised=normalised)
-        with torch.no_grad():
-            self.second.weight.mul_(0.3)
-            if self.second.gain is not None:
-                self.second.gain.mul_(0.3)
+        self.second = Linear(width, width, normalised=normalised, size=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(leaky(self.first(leaky(x))))

@@ -6,6 +6,7 @@ import torch
 from nflows.transforms import AffineCouplingTransform, CompositeTransform, Permutation
 from torch import Tensor, nn
 
+from lipflow.nets.layers import Linear
 from lipflow.priors.base import LatentPrior, PriorConfig
 
 
@@ -14,12 +15,10 @@ class Conditioner(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, context: int, hidden: int) -> None:
         super().__init__()
-        self.of_half = nn.Linear(inputs, hidden)
-        self.of_context = nn.Linear(context, hidden, bias=False)
-        self.middle = nn.Linear(hidden, hidden)
-        self.last = nn.Linear(hidden, outputs)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.of_half = Linear(inputs, hidden)
+        self.of_context = Linear(context, hidden)
+        self.middle = Linear(hidden, hidden)
+        self.last = Linear(hidden, outputs, size=0.0)
 
     def forward(self, half: Tensor, context: Tensor) -> Tensor:
         """[..., inputs] and [..., C] -> [..., outputs]; their leading dimensions broadcast."""
@@ -31,14 +30,8 @@ class CappedAffineCoupling(AffineCouplingTransform):
     """The library's affine coupling with log-scale = cap · tanh(raw / cap): the identity at raw = 0, never singular."""
 
     def __init__(self, features: int, config: PriorConfig) -> None:
-        device = torch.get_default_device()
-
-        def conditioner(inputs: int, outputs: int) -> Conditioner:
-            with device:
-                return Conditioner(inputs, outputs, config.context, config.hidden)
-
-        with torch.device("cpu"):  # the library's masks cannot be made on the meta device, where shapes are checked
-            super().__init__(torch.arange(features) >= features // 2, conditioner)
+        mask = torch.arange(features) >= features // 2
+        super().__init__(mask, lambda inputs, outputs: Conditioner(inputs, outputs, config.context, config.hidden))
         self.cap = config.log_scale_cap
 
     def log_scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,10 +54,10 @@ class Flow(LatentPrior):
     def __init__(self, config: PriorConfig, base: LatentPrior) -> None:
         super().__init__()
         self.base_prior = base
-        generator = torch.Generator(device="cpu").manual_seed(config.seed)
+        generator = torch.Generator().manual_seed(config.seed)
         transforms: list[nn.Module] = []
         for _ in range(config.couplings):
-            transforms.append(Permutation(torch.randperm(config.latent, generator=generator, device="cpu")))
+            transforms.append(Permutation(torch.randperm(config.latent, generator=generator)))
             transforms.append(CappedAffineCoupling(config.latent, config))
         self.transform = CompositeTransform(transforms)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lipflow.nets.layers import Linear
@@ -15,9 +14,7 @@ class Gaussian(LatentPrior):
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         self.sigma = SIGMAS[config.sigma]
-        self.head = Linear(config.context, 2 * config.latent)
-        with torch.no_grad():
-            self.head.weight.mul_(0.3)
+        self.head = Linear(config.context, 2 * config.latent, size=0.3)
 
     def base(self, h: Tensor | None) -> tuple[Tensor, Tensor]:
         mu, raw = self.head(h).chunk(2, dim=-1)
