@@ -69,7 +69,7 @@ def random_avatar(
         )
         for module in avatar.modules():
             if isinstance(module, Conditioner):  # it starts as the identity, which would hide mistakes
-                torch.nn.init.normal_(module.last.weight, std=0.5 * module.last.in_features**-0.5)
+                torch.nn.init.normal_(module.last.weight, std=0.5 * module.last.weight.shape[1] ** -0.5)
         avatar.requires_grad_(False)
         codes = torch.randn(64, config.latent)
         _spread(avatar, codes)

@@ -71,13 +71,13 @@ def write_tiny_capture(
         average = paint.texture(weights, None, texture, visible_only=False)
         _write_mesh(root, head, segment, number, mesh, pose, with_obj=index == 0)
         for name, (K, Rt) in cameras.items():
-            _save_texture(root / "unwrapped_uv_1024" / segment / name / f"{number:06d}.png", textures[name])
+            _save(root / "unwrapped_uv_1024" / segment / name / f"{number:06d}.png", textures[name])
             full = paint.texture(weights, views[name], max(texture, 64), visible_only=False)
             picture, mask = _splat(head, mesh, full, K, Rt, pose, photo)
             _save(root / "images" / segment / name / f"{number:06d}.png", picture)
             if masks:
                 _save(root / "masks" / segment / name / f"{number:06d}.png", mask.astype(np.float64))
-        _save_texture(root / "unwrapped_uv_1024" / segment / "average" / f"{number:06d}.png", average)
+        _save(root / "unwrapped_uv_1024" / segment / "average" / f"{number:06d}.png", average)
         all_vertices.append(mesh)
         all_textures.append(average)
     (root / "frame_list.txt").write_text("\n".join(listing) + "\n")
@@ -329,15 +329,10 @@ def _write_statistics(root: Path, vertices: Array, textures: Array) -> None:
     mean.astype("<f4").tofile(root / "vert_mean.bin")
     (root / "vert_var.txt").write_text(f"{((vertices - mean) ** 2).mean():.8g}\n")
     texture_mean = textures.mean(0)
-    _save_texture(root / "tex_mean.png", texture_mean)
+    _save(root / "tex_mean.png", texture_mean)
     valid = (textures > 0).all((0, 1))
     variance = ((textures - texture_mean) ** 2)[:, :, valid].mean() * 255**2
     (root / "tex_var.txt").write_text(f"{variance:.8g}\n")
-
-
-def _save_texture(path: Path, texture: Array) -> None:
-    """Textures lie upside down in the files."""
-    _save(path, texture[:, ::-1])
 
 
 def _save(path: Path, image: Array) -> None:

@@ -4,9 +4,12 @@ The layout (each file is checked where it is read; everything in brackets is opt
 
     KRT  frame_list.txt  [tex_mean.png tex_var.txt vert_mean.bin vert_var.txt]  [split.json] [landmarks.json]
     images/<SEGMENT>/<CAMERA>/<%06d>.png
-    unwrapped_uv_1024/<SEGMENT>/{<CAMERA>|average}/<%06d>.png      upside down; the folder's name is not the size
+    unwrapped_uv_1024/<SEGMENT>/{<CAMERA>|average}/<%06d>.png      whatever the size; the first row is v = 1
     tracked_mesh/<SEGMENT>/<%06d>.bin  <%06d>_transform.txt  [<%06d>.obj]      [face_topology.obj]
     [masks/<SEGMENT>/<CAMERA>/<%06d>.png]
+
+Public code for this layout turns the textures upside down, for a renderer that takes the first row as v = 0. In this
+project the first row is v = 1 (see ``Topology``), as it is in the files: nothing is turned.
 
 Frames and cameras are missing here and there in real downloads: they are skipped and listed in ``missing``.
 """
@@ -256,8 +259,7 @@ class MultifaceCapture:
 
     def _texture(self, id: FrameId, camera: str) -> Bytes:
         size = (self.texture_size, self.texture_size)
-        flipped = images.read_rgb(self._picture(TEXTURES, id, camera), size=size)
-        return np.ascontiguousarray(flipped[:, ::-1])
+        return images.read_rgb(self._picture(TEXTURES, id, camera), size=size)
 
     def _mask(self, id: FrameId, camera: str) -> Mask | None:
         file = self._picture("masks", id, camera)
@@ -294,7 +296,7 @@ class MultifaceCapture:
         mean_file, var_file = self.root / "tex_mean.png", self.root / "tex_var.txt"
         if mean_file.exists() and var_file.exists():
             pixels = images.read_rgb(mean_file, size=(self.texture_size, self.texture_size))
-            mean: FloatArray = np.divide(pixels[:, ::-1], 255, dtype=np.float32)
+            mean: FloatArray = np.divide(pixels, 255, dtype=np.float32)
             return mean, parse_variance(_read_text(var_file), str(var_file)) ** 0.5 / 255
         shape = (3, self.texture_size, self.texture_size)
         total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
