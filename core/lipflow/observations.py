@@ -1,0 +1,323 @@
+"""What is seen of a face at inference time. Each observation owns its energy.
+
+Every energy is ``½ Σ (residual / σ)²`` with a stated noise σ: the negative logarithm of a Gaussian likelihood, up to a
+constant. With λ = 1 the fitted ``energy − λ · log p(z)`` is then the negative log posterior of the code (Eq. 10–12 of
+the paper leave the units and λ open). Images are no independent measurements pixel by pixel, see ``image_energy``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from lipflow.avatar import Avatar
+from lipflow.camera import Camera
+from lipflow.capture.headset import hmc_tone
+from lipflow.checks import InputError, check_shape
+from lipflow.mesh import Topology
+from lipflow.rendering import make_renderer
+from lipflow.rendering.base import Renderer
+
+LANDMARK_COUNT = 136
+HMC_VIEWS = 3  # mouth, left eye, right eye
+MIN_GAIN, MAX_GAIN = 0.2, 5.0  # of a headset view's brightness; beyond, the image is no view of this face
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Codes beside an observation."""
+
+    energy: Tensor  # [B] ½ Σ (residual / σ)², differentiable in the codes
+    shown: dict[str, Tensor]  # what was decoded for it, [B, ...], detached (see each observation)
+
+
+class Observation(Protocol):
+    """Something seen of a face, that a code can be fitted to."""
+
+    def driving(self, kind: str | None) -> Tensor | None:
+        """The signal that conditions an avatar's prior, [1, ...], if this observation carries that ``kind``
+        ("hmc" or "kpt", the avatar's ``driving``); None if it does not."""
+        ...
+
+    def check(self, avatar: Avatar) -> None:
+        """Raise InputError if this observation cannot be compared with what ``avatar`` decodes."""
+        ...
+
+    def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
+        """Decode the codes ``z`` [B, Z] as far as the observation needs it and compare."""
+        ...
+
+    def energy(self, avatar: Avatar, z: Tensor) -> Tensor:
+        """½ Σ (residual / σ)² of the codes ``z`` [B, Z] -> [B], differentiable in z."""
+        return self.compare(avatar, z).energy
+
+
+@runtime_checkable
+class LeastSquares(Protocol):
+    """An observation whose residuals are few enough to be linearised: what Levenberg–Marquardt needs."""
+
+    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals [M] in units of σ (½ Σ residual² is the energy) and their Jacobian [M, Z] at one code z [Z]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointObservation(Observation):
+    """136 landmarks in one image: ``½ Σ_i w_i |projected_i − given_i|² / σ²``, σ = ``noise`` pixels.
+
+    A weight is the factor on a landmark's squared distance: 0 ignores it, 1 is usual, more pins it (a landmark of
+    weight w counts like w measurements of it).
+
+    Raises:
+        InputError: not 136 × 2, a number that is not finite, a keypoint outside [0, 1], a negative weight.
+    """
+
+    keypoints: Tensor  # [136, 2] column / width, row / height
+    camera: Camera  # of the image, in the head frame
+    weights: Tensor = field(default_factory=lambda: torch.ones(LANDMARK_COUNT))  # [136]
+    noise: float = 0.5  # σ, pixels of the camera's image
+
+    def __post_init__(self) -> None:
+        check_shape({}, keypoints=(self.keypoints, f"{LANDMARK_COUNT} 2"), weights=(self.weights, f"{LANDMARK_COUNT}"))
+        _check_finite("keypoints", self.keypoints)
+        _check_finite("weights", self.weights)
+        _check_single(self.camera, "keypoint camera")
+        outside = ((self.keypoints < 0) | (self.keypoints > 1)).any(-1)
+        if outside.any():
+            i = int(outside.nonzero()[0])
+            got = f"({self.keypoints[i, 0]:.4g}, {self.keypoints[i, 1]:.4g}) for keypoint {i}"
+            mend = "divide columns by the image's width and rows by its height"
+            raise InputError("keypoints", expected="coordinates in [0, 1]", got=got, mend=mend)
+        if (self.weights < 0).any():
+            raise InputError("weights", expected="numbers of at least 0", got=f"{self.weights.min():.4g}")
+        _check_noise(self.noise)
+
+    @staticmethod
+    def for_avatar(avatar: Avatar, keypoints: Tensor, weights: Tensor | None = None) -> KeypointObservation:
+        """Keypoints seen by the camera that the avatar's keypoint encoder was trained with.
+
+        Raises:
+            InputError: if the avatar knows no such camera, or as above.
+        """
+        if avatar.keypoint_camera is None:
+            raise InputError("keypoints", expected="an avatar with a keypoint camera", got="one without")
+        weights = torch.ones(LANDMARK_COUNT) if weights is None else weights
+        return KeypointObservation(keypoints, avatar.keypoint_camera, weights)
+
+    def driving(self, kind: str | None) -> Tensor | None:
+        return self.keypoints[None] if kind == "kpt" else None
+
+    def check(self, avatar: Avatar) -> None:
+        if avatar.landmarks is None:
+            raise InputError("keypoints", expected="an avatar with landmarks", got="one without")
+        count = len(avatar.landmarks.ids)
+        if count != LANDMARK_COUNT:
+            raise InputError("keypoints", expected=f"an avatar with {LANDMARK_COUNT} landmarks", got=count)
+
+    def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
+        points = avatar.decode_landmarks(z)
+        residual, _ = self._residual(points)
+        shown = {"projected": self.camera.project_normalised(points.detach())}  # [B, 136, 2], units of the keypoints
+        return Comparison(0.5 * residual.square().sum((-1, -2)), shown)
+
+    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+        points, points_by_z = avatar.landmark_jacobian(z)  # [L, 3] mm, [L, 3, Z]
+        residual, scale = self._residual(points)
+        jacobian = scale[:, None] * (self._pixels_by_point(points) @ points_by_z.flatten(2))
+        return residual.flatten(), jacobian.flatten(0, 1)
+
+    def _residual(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted residuals [..., L, 2] of landmarks [..., L, 3] mm, and √w / σ [L, 1], in 1 / pixels."""
+        height, width = self.camera.size
+        given = self.keypoints.to(points) * points.new_tensor([width, height])
+        scale = self.weights.to(points).sqrt()[:, None] / self.noise
+        return (self.camera.project(points)[..., :2] - given) * scale, scale
+
+    def _pixels_by_point(self, points: Tensor) -> Tensor:
+        """Derivative of the pixel by the point in mm, [L, 2, 3]: the quotient rule on K (R x + t)."""
+        rotated = self.camera.K @ self.camera.R  # [3, 3]
+        x = points @ rotated.T + self.camera.K @ self.camera.t  # [L, 3]
+        return (rotated[:2] - (x[:, :2] / x[:, 2:])[:, :, None] * rotated[2]) / x[:, 2:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class HmcObservation(Observation):
+    """Three headset images, compared with renders of the same cameras over the visible region (``image_energy``).
+
+    A headset's lamps are not the dome's: with ``compensate_gain`` each rendered view is first scaled by the one
+    factor that fits its image best (least squares, closed form, kept within 0.2–5), so brightness alone is no error.
+
+    Raises:
+        InputError: a number, size or kind of images, masks or cameras that do not fit together; values outside [0, 1].
+    """
+
+    images: Tensor  # [3, h, w] in [0, 1]: mouth, left eye, right eye; square root of the linear intensity
+    cameras: Camera  # 3, head frame
+    masks: Tensor | None = None  # [3, h, w] 1 where the image shows the face; None: wherever the render does
+    noise: float = 0.05  # σ of a pixel's value
+    patch: int = 8  # side, in pixels, of the patch within which errors go together
+    compensate_gain: bool = True
+
+    def __post_init__(self) -> None:
+        height, width = self.cameras.size
+        check_shape({}, headset_images=(self.images, f"{HMC_VIEWS} {height} {width}"))
+        if self.masks is not None:
+            check_shape({}, headset_masks=(self.masks, f"{HMC_VIEWS} {height} {width}"))
+            _check_unit("headset masks", self.masks)
+        if self.cameras.K.dim() != 3 or len(self.cameras) != HMC_VIEWS:
+            raise InputError("headset cameras", expected=f"{HMC_VIEWS} of them", got=list(self.cameras.K.shape))
+        _check_unit("headset images", self.images)
+        _check_noise(self.noise)
+
+    @staticmethod
+    def for_avatar(avatar: Avatar, images: Tensor, masks: Tensor | None = None) -> HmcObservation:
+        """Images from the headset whose cameras the avatar was trained with.
+
+        Raises:
+            InputError: if the avatar knows no headset, or as above.
+        """
+        if avatar.hmc_cameras is None:
+            raise InputError("headset images", expected="an avatar with headset cameras", got="one without")
+        return HmcObservation(images, avatar.hmc_cameras, masks)
+
+    def driving(self, kind: str | None) -> Tensor | None:
+        return self.images[None] if kind == "hmc" else None
+
+    def check(self, avatar: Avatar) -> None:
+        """Images of any size can be compared; the avatar's own encoder checks what drives it."""
+
+    def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
+        rendered, covered = self.render(avatar, z)
+        visible = covered if self.masks is None else covered * self.masks
+        gain = self.gains(rendered, visible)
+        lit = gain[..., None, None] * rendered
+        per_view = image_energy(lit[:, :, None], self.images[:, None], visible, self.noise, self.patch)
+        error = (lit.detach() - self.images).abs() * visible
+        shown = {"render": lit.detach(), "error": error, "visible": visible, "gain": gain, "view_energy": per_view}
+        return Comparison(per_view.sum(-1), {name: tensor.detach() for name, tensor in shown.items()})
+
+    def render(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes [B, Z] as the headset's cameras would see them: [B, 3, h, w], and where, [B, 3, h, w] in 0, 1."""
+        rgb, mask = render_views(avatar, z, self.cameras)
+        return hmc_tone(rgb.flatten(0, 1)).unflatten(0, (len(z), -1)), mask
+
+    def gains(self, rendered: Tensor, visible: Tensor) -> Tensor:
+        """The factor for each rendered view, [B, 3]; constant in the gradient (at its optimum that is exact)."""
+        if not self.compensate_gain:
+            return rendered.new_ones(rendered.shape[:2])
+        shown = (rendered * visible).detach()
+        best = (shown * self.images).sum((-1, -2)) / shown.square().sum((-1, -2)).clamp_min(1e-6)
+        return best.clamp(MIN_GAIN, MAX_GAIN)
+
+
+@dataclass(frozen=True, eq=False)
+class FrontalObservation(Observation):
+    """One colour image of the face, compared with the render of its camera over the visible region (``image_energy``).
+
+    The image does not drive a prior (Sec. 4.2: "the prior input is different from the fitting targets"): headset
+    images or keypoints of the same moment may be given beside it for that.
+
+    Raises:
+        InputError: a size or kind of image or mask that does not fit the camera; values outside [0, 1].
+    """
+
+    image: Tensor  # [3, H, W] linear RGB in [0, 1]
+    camera: Camera  # head frame
+    mask: Tensor | None = None  # [H, W] 1 where the image shows the face; None: wherever the render does
+    driven_by: KeypointObservation | HmcObservation | None = None  # conditions the prior, adds no energy
+    noise: float = 0.05  # σ of a pixel's linear value
+    patch: int = 8  # side, in pixels, of the patch within which errors go together
+
+    def __post_init__(self) -> None:
+        height, width = self.camera.size
+        check_shape({}, frontal_image=(self.image, f"3 {height} {width}"))
+        _check_unit("frontal image", self.image)
+        if self.mask is not None:
+            check_shape({}, frontal_mask=(self.mask, f"{height} {width}"))
+            _check_unit("frontal mask", self.mask)
+        _check_single(self.camera, "frontal camera")
+        _check_noise(self.noise)
+
+    def driving(self, kind: str | None) -> Tensor | None:
+        return None if self.driven_by is None else self.driven_by.driving(kind)
+
+    def check(self, avatar: Avatar) -> None:
+        """Images of any size can be compared."""
+
+    def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
+        rendered, covered = self.render(avatar, z)
+        visible = covered if self.mask is None else covered * self.mask
+        energy = image_energy(rendered, self.image, visible, self.noise, self.patch)
+        error = (rendered.detach() - self.image).abs() * visible[:, None]
+        return Comparison(energy, {"render": rendered.detach(), "error": error, "visible": visible})
+
+    def render(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes [B, Z] as the camera would see them: [B, 3, H, W] linear RGB, and where, [B, H, W] in 0, 1."""
+        rgb, mask = render_views(avatar, z, _batched(self.camera))
+        return rgb[:, 0], mask[:, 0]
+
+
+def image_energy(rendered: Tensor, image: Tensor, visible: Tensor, noise: float, patch: int) -> Tensor:
+    """Energy of rendered images [..., C, h, w] against ``image`` [C, h, w] (or alike) where ``visible`` [..., h, w].
+
+    What a model cannot draw goes together over neighbouring pixels and the colour channels, so an image holds
+    n = h·w / patch² independent measurements, not h·w: the energy is ``½ n · mean((rendered − image)² / σ²)`` over
+    the visible pixels. As a mean, it does not reward a code for showing less of the face. Returns [...].
+    """
+    squared = (rendered - image).square().mean(-3) * visible
+    mean = squared.sum((-1, -2)) / visible.sum((-1, -2)).clamp_min(1.0)
+    measurements = image.shape[-1] * image.shape[-2] / patch**2
+    return 0.5 * measurements / noise**2 * mean
+
+
+def render_views(avatar: Avatar, z: Tensor, cameras: Camera) -> tuple[Tensor, Tensor]:
+    """Codes [B, Z] seen by N cameras (a batch, head frame): RGB [B, N, 3, h, w] and mask [B, N, h, w].
+
+    The mesh does not depend on the view and is decoded once a code, the texture once a code and view.
+    """
+    count, views = len(z), len(cameras)
+    vertices = avatar.decode_mesh(z)
+    texture = avatar.decode_texture(z.repeat_interleave(views, 0), cameras.view.to(z).repeat(count, 1))
+    everywhere = Camera(
+        cameras.K.repeat(count, 1, 1), cameras.R.repeat(count, 1, 1), cameras.t.repeat(count, 1), cameras.size
+    )
+    output = _renderer(avatar.topology, z.device).render(vertices.repeat_interleave(views, 0), texture, everywhere)
+    return output.rgb.unflatten(0, (count, views)), output.mask.unflatten(0, (count, views)).detach()
+
+
+@lru_cache(maxsize=8)
+def _renderer(topology: Topology, device: torch.device) -> Renderer:
+    """Renderers are thread-safe and hold only their topology's buffers: one for each that is in use."""
+    return make_renderer(topology, device=device)
+
+
+def _batched(camera: Camera) -> Camera:
+    return Camera(camera.K[None], camera.R[None], camera.t[None], camera.size)
+
+
+def _check_single(camera: Camera, what: str) -> None:
+    if camera.K.dim() != 2:
+        raise InputError(what, expected="one camera", got=f"a batch of {len(camera)}")
+
+
+def _check_finite(what: str, tensor: Tensor) -> None:
+    if not torch.is_floating_point(tensor):
+        raise InputError(what, expected="floating-point numbers", got=tensor.dtype)
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise InputError(what, expected="finite numbers", got=f"{bad} NaN or infinite")
+
+
+def _check_unit(what: str, tensor: Tensor) -> None:
+    _check_finite(what, tensor)
+    if tensor.numel() and (tensor.min() < 0 or tensor.max() > 1):
+        raise InputError(what, expected="values in [0, 1]", got=f"{tensor.min():.4g} to {tensor.max():.4g}")
+
+
+def _check_noise(noise: float) -> None:
+    if not 0 < noise < float("inf"):
+        raise InputError("noise", expected="a positive standard deviation", got=noise)
