@@ -164,9 +164,9 @@ class HmcObservation(Observation):
 
     def __post_init__(self) -> None:
         height, width = self.cameras.size
-        check_shape({}, headset_images=(self.images, f"{HMC_VIEWS} {height} {width}"))
+        check_shape({}, **{"headset images": (self.images, f"{HMC_VIEWS} {height} {width}")})
         if self.masks is not None:
-            check_shape({}, headset_masks=(self.masks, f"{HMC_VIEWS} {height} {width}"))
+            check_shape({}, **{"headset masks": (self.masks, f"{HMC_VIEWS} {height} {width}")})
             _check_unit("headset masks", self.masks)
         if self.cameras.K.dim() != 3 or len(self.cameras) != HMC_VIEWS:
             raise InputError("headset cameras", expected=f"{HMC_VIEWS} of them", got=list(self.cameras.K.shape))
@@ -234,10 +234,10 @@ class FrontalObservation(Observation):
 
     def __post_init__(self) -> None:
         height, width = self.camera.size
-        check_shape({}, frontal_image=(self.image, f"3 {height} {width}"))
+        check_shape({}, **{"frontal image": (self.image, f"3 {height} {width}")})
         _check_unit("frontal image", self.image)
         if self.mask is not None:
-            check_shape({}, frontal_mask=(self.mask, f"{height} {width}"))
+            check_shape({}, **{"frontal mask": (self.mask, f"{height} {width}")})
             _check_unit("frontal mask", self.mask)
         _check_single(self.camera, "frontal camera")
         _check_noise(self.noise)
