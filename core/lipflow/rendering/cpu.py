@@ -67,7 +67,7 @@ class Drawing:
 
     points: npt.NDArray[np.float64]
     edges: npt.NDArray[np.float64]
-    planes: npt.NDArray[np.float32]
+    planes: npt.NDArray[np.float64]
     boxes: npt.NDArray[np.int32]
     seen: npt.NDArray[np.uint8]
 
@@ -92,7 +92,7 @@ def draw(
     drawing = Drawing(
         points,
         np.empty((views, triangles, 10)),
-        np.empty((views, triangles, 11), np.float32),
+        np.empty((views, triangles, 11)),
         np.empty((views, triangles, 4), np.int32),
         np.zeros((views, triangles), np.uint8),
     )

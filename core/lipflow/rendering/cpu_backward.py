@@ -42,76 +42,85 @@ def group_by_texture_rows(corner_uv: npt.NDArray[np.float32], T: int) -> tuple[n
 
 
 @helper
-def _triangle(t, index, box, plane, uv, texture, grad_rgb, grad_depth, with_depth, grad_texture, with_texture, out):  # type: ignore[no-untyped-def]
-    """Gradients of one triangle's pixels: adds to ``grad_texture``, writes its planes' gradient to out f64 [9]."""
-    T, channels, one = texture.shape[0], texture.shape[2], np.float32(1.0)
-    sx, sy, s0, ux, uy, u0 = plane[0], plane[1], plane[2], plane[3], plane[4], plane[5]
-    vx, vy, v0, x0, y0 = plane[6], plane[7], plane[8], plane[9], plane[10]
-    u_first, v_first = uv[0, 0], uv[0, 1]
-    gsx = gsy = gs0 = gux = guy = gu0 = gvx = gvy = gv0 = 0.0
-    for y in range(box[2], box[3] + 1):
-        dy = np.float32(y) - y0
-        s_row, u_row, v_row = sy * dy + s0, uy * dy + u0, vy * dy + v0
-        for x in range(box[0], box[1] + 1):
-            if index[y, x] != t:
-                continue
-            dx = np.float32(x) - x0
-            z = one / (sx * dx + s_row)
-            u, v = (ux * dx + u_row) * z, (vx * dx + v_row) * z  # from the first corner's
-            i, j, i1, j1, fu, fv, inside_u, inside_v = texel(u_first + u, v_first + v, T)
-            w00, w01, w10, w11 = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
-            gu = gv = np.float32(0.0)
-            for ch in range(channels):
-                g = grad_rgb[y, x, ch]
-                t00, t01 = texture[i, j, ch], texture[i, j1, ch]
-                t10, t11 = texture[i1, j, ch], texture[i1, j1, ch]
-                gu += g * ((t01 - t00) * (one - fv) + (t11 - t10) * fv)
-                gv += g * ((t10 - t00) * (one - fu) + (t11 - t01) * fu)
-                if with_texture:
-                    grad_texture[i, j, ch] += g * w00
-                    grad_texture[i, j1, ch] += g * w01
-                    grad_texture[i1, j, ch] += g * w10
-                    grad_texture[i1, j1, ch] += g * w11
-            gu *= inside_u * np.float32(T) * z
-            gv *= inside_v * np.float32(T) * z
-            gs = -(gu * u + gv * v)
-            if with_depth:
-                gs -= grad_depth[y, x] * z * z
-            gsx += gs * dx
-            gsy += gs * dy
-            gs0 += gs
-            gux += gu * dx
-            guy += gu * dy
-            gu0 += gu
-            gvx += gv * dx
-            gvy += gv * dy
-            gv0 += gv
-    out[0], out[1], out[2], out[3], out[4], out[5] = gsx, gsy, gs0, gux, guy, gu0
-    out[6], out[7], out[8] = gvx, gvy, gv0
+def _lookup_backward(places, g, at, fu, fv, texture, grad_texture, with_texture):  # type: ignore[no-untyped-def]
+    """Gradient of one channel's lookup in texture column and row; adds to ``grad_texture``."""
+    one = np.float32(1.0)
+    i00, i01, i10, i11 = places
+    t00, t01, t10, t11 = texture[i00 + at], texture[i01 + at], texture[i10 + at], texture[i11 + at]
+    if with_texture:
+        upper, lower = g * (one - fv), g * fv
+        grad_texture[i00 + at] += upper * (one - fu)
+        grad_texture[i01 + at] += upper * fu
+        grad_texture[i10 + at] += lower * (one - fu)
+        grad_texture[i11 + at] += lower * fu
+    return g * ((t01 - t00) * (one - fv) + (t11 - t10) * fv), g * ((t10 - t00) * (one - fu) + (t11 - t01) * fu)
 
 
 @helper
-def _to_corners(edge, plane, uv, grad, corner_grad):  # type: ignore[no-untyped-def]
+def _triangle(  # type: ignore[no-untyped-def]
+    n, t, index, boxes, planes, corner_uv, T, texture, grad_rgb, grad_depth, with_depth, grad_texture, with_texture
+):
+    """Gradients of one triangle's pixels: adds to ``grad_texture``, returns those of the triangle's planes."""
+    channels = grad_rgb.shape[3]
+    sx, sy, s0 = planes[n, t, 0], planes[n, t, 1], planes[n, t, 2]
+    ux, uy, u0 = planes[n, t, 3], planes[n, t, 4], planes[n, t, 5]
+    vx, vy, v0 = planes[n, t, 6], planes[n, t, 7], planes[n, t, 8]
+    x0, y0 = planes[n, t, 9], planes[n, t, 10]
+    u_first, v_first = np.float64(corner_uv[t, 0, 0]), np.float64(corner_uv[t, 0, 1])
+    gsx = gsy = gs0 = gux = guy = gu0 = gvx = gvy = gv0 = 0.0
+    for y in range(boxes[n, t, 2], boxes[n, t, 3] + 1):
+        dy = y - y0
+        s_row, u_row, v_row = sy * dy + s0, uy * dy + u0, vy * dy + v0
+        colours = grad_rgb[n, y].reshape(-1)
+        for x in range(boxes[n, t, 0], boxes[n, t, 1] + 1):
+            if index[n, y, x] != t:
+                continue
+            dx = x - x0
+            z = 1.0 / (sx * dx + s_row)
+            u, v = (ux * dx + u_row) * z, (vx * dx + v_row) * z  # from the first corner's
+            i00, i01, i10, i11, fu, fv, inside_u, inside_v = texel(u_first + u, v_first + v, T, channels)
+            places, pixel = (i00, i01, i10, i11), np.uintp(x * channels)
+            texel_gu = texel_gv = np.float32(0.0)
+            if channels == 3:  # a number of rounds that the compiler knows
+                for ch in range(np.uintp(3)):
+                    g = colours[pixel + ch]
+                    du, dv = _lookup_backward(places, g, ch, fu, fv, texture, grad_texture, with_texture)
+                    texel_gu, texel_gv = texel_gu + du, texel_gv + dv
+            else:
+                for ch in range(np.uintp(channels)):
+                    g = colours[pixel + ch]
+                    du, dv = _lookup_backward(places, g, ch, fu, fv, texture, grad_texture, with_texture)
+                    texel_gu, texel_gv = texel_gu + du, texel_gv + dv
+            gu, gv = texel_gu * inside_u * T * z, texel_gv * inside_v * T * z
+            gs = -(gu * u + gv * v)
+            if with_depth:
+                gs -= grad_depth[n, y, x] * z * z
+            gsx, gux, gvx = gsx + gs * dx, gux + gu * dx, gvx + gv * dx
+            gsy, guy, gvy = gsy + gs * dy, guy + gu * dy, gvy + gv * dy
+            gs0, gu0, gv0 = gs0 + gs, gu0 + gu, gv0 + gv
+    return (gsx, gsy, gs0), (gux, guy, gu0), (gvx, gvy, gv0)
+
+
+@helper
+def _to_corners(n, t, edges, planes, grad_s, grad_u, grad_v, corner_grads):  # type: ignore[no-untyped-def]
     """From the gradient of a triangle's planes to that of its corners.
 
-    The weights are b = N p with N = M⁻¹ (rows N_i, corners the columns of M), so with G the gradient of N
-    that of corner i is ``-sum_k N_k (G_k · N_i)``.
+    With the corners as columns of M, the weights are N p, N = M⁻¹, and the planes S, U, V combine N's rows: S = Σ N_k,
+    U = Σ u_k N_k, V = Σ v_k N_k. Since dN = -N dM N, the gradient of corner i is
+    ``-(S (G_S·N_i) + U (G_U·N_i) + V (G_V·N_i))``; the dot products do not depend on the pixel that planes refer to.
     """
-    x0, y0, inverse = np.float64(plane[9]), np.float64(plane[10]), edge[9]
+    x0, y0, inverse = planes[n, t, 9], planes[n, t, 10], edges[n, t, 9]
     for i in range(3):
-        corner_grad[i, 0] = corner_grad[i, 1] = corner_grad[i, 2] = 0.0
-    for k in range(3):
-        du = np.float64(uv[k, 0]) - np.float64(uv[0, 0])
-        dv = np.float64(uv[k, 1]) - np.float64(uv[0, 1])
-        gx = grad[0] + du * grad[3] + dv * grad[6]
-        gy = grad[1] + du * grad[4] + dv * grad[7]
-        g0 = grad[2] + du * grad[5] + dv * grad[8]
-        for i in range(3):
-            at_origin = edge[3 * i] * x0 + edge[3 * i + 1] * y0 + edge[3 * i + 2]
-            weight = -(gx * edge[3 * i] + gy * edge[3 * i + 1] + g0 * at_origin) * inverse * inverse
-            corner_grad[i, 0] += weight * edge[3 * k]
-            corner_grad[i, 1] += weight * edge[3 * k + 1]
-            corner_grad[i, 2] += weight * edge[3 * k + 2]
+        a, b, c = edges[n, t, 3 * i], edges[n, t, 3 * i + 1], edges[n, t, 3 * i + 2]
+        at_origin = a * x0 + b * y0 + c
+        weight_s = -inverse * (grad_s[0] * a + grad_s[1] * b + grad_s[2] * at_origin)
+        weight_u = -inverse * (grad_u[0] * a + grad_u[1] * b + grad_u[2] * at_origin)
+        weight_v = -inverse * (grad_v[0] * a + grad_v[1] * b + grad_v[2] * at_origin)
+        gx = weight_s * planes[n, t, 0] + weight_u * planes[n, t, 3] + weight_v * planes[n, t, 6]
+        gy = weight_s * planes[n, t, 1] + weight_u * planes[n, t, 4] + weight_v * planes[n, t, 7]
+        g0 = weight_s * planes[n, t, 2] + weight_u * planes[n, t, 5] + weight_v * planes[n, t, 8]
+        corner_grads[n, t, i, 0], corner_grads[n, t, i, 1] = gx, gy
+        corner_grads[n, t, i, 2] = g0 - gx * x0 - gy * y0
 
 
 @kernel
@@ -139,37 +148,34 @@ def backward_groups(  # type: ignore[no-untyped-def]
     groups i32 [n]; grad_rgb f32 [B, H, W, C]; grad_depth f32 [B, H, W] if ``with_depth``, grad_textures f32 [B or 1,
     T, T, C] if ``with_texture``; else any array of that many dimensions.
     """
-    views, own_texture = index.shape[0], textures.shape[0] > 1
+    views, T, own_texture = index.shape[0], textures.shape[1], textures.shape[0] > 1
     # Views that share a texture belong to one task; views with their own are tasks of their own.
     tasks_per_group = views if own_texture else 1
     for worker in prange(workers):
-        planes_grad = np.empty(9, np.float64)
         for task in range(worker, len(groups) * tasks_per_group, workers):
             group, first_view = groups[task // tasks_per_group], task % tasks_per_group
             for n in range(first_view, views, tasks_per_group):
                 m = n if own_texture else 0
-                texture, target = textures[m], grad_textures[m if with_texture else 0]
-                depth = grad_depth[n if with_depth else 0]
+                texture, target = textures[m].reshape(-1), grad_textures[m if with_texture else 0].reshape(-1)
                 for place in range(starts[group], starts[group + 1]):
                     t = order[place]
-                    if seen[n, t] == 0:
-                        continue
-                    uv, box, plane = corner_uv[t], boxes[n, t], planes[n, t]
-                    _triangle(
-                        t,
-                        index[n],
-                        box,
-                        plane,
-                        uv,
-                        texture,
-                        grad_rgb[n],
-                        depth,
-                        with_depth,
-                        target,
-                        with_texture,
-                        planes_grad,
-                    )
-                    _to_corners(edges[n, t], plane, uv, planes_grad, corner_grads[n, t])
+                    if seen[n, t]:
+                        grad_s, grad_u, grad_v = _triangle(
+                            n,
+                            t,
+                            index,
+                            boxes,
+                            planes,
+                            corner_uv,
+                            T,
+                            texture,
+                            grad_rgb,
+                            grad_depth,
+                            with_depth,
+                            target,
+                            with_texture,
+                        )
+                        _to_corners(n, t, edges, planes, grad_s, grad_u, grad_v, corner_grads)
 
 
 @kernel

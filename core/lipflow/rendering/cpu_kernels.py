@@ -11,7 +11,7 @@ Arrays (B views, V vertices, F triangles, images H×W, textures T×T with C chan
     points  f64 [B, V, 3]   homogeneous pixels, the last being the depth in mm
     faces   i32 [F, 3]      corner_uv f32 [F, 3, 2] texture column and row in [0, 1], rows counted DOWN
     edges   f64 [B, F, 10]  three edge functions a·column + b·row + c, positive inside, and 1 / |det M|
-    planes  f32 [B, F, 11]  1/depth, u/depth, v/depth (u, v from the first corner's) as a·dx + b·dy + c about the
+    planes  f64 [B, F, 11]  1/depth, u/depth, v/depth (u, v from the first corner's) as a·dx + b·dy + c about the
                             pixel in the last two numbers
     boxes   i32 [B, F, 4]   first and last column, first and last row; last row < first row: not drawn
 """
@@ -25,9 +25,6 @@ from lipflow.rendering.threads import helper, kernel
 
 BAND_ROWS = 16  # rows of one band: its z-buffer stays in the cache
 SETUP_CHUNKS = 8  # parallel pieces of a view's triangles
-
-# mypy cannot see into compiled code; the kernels' arrays are described above.
-# ruff: noqa: ANN001
 
 
 @kernel
@@ -49,93 +46,100 @@ def project(vertices, projection, points, pixels):  # type: ignore[no-untyped-de
 
 
 @helper
-def cross(p, i, j):  # type: ignore[no-untyped-def]
-    """The line through points i and j of p [V, 3]; exactly the negative of ``cross(p, j, i)``.
+def _cross(p, q):  # type: ignore[no-untyped-def]
+    """The line through two homogeneous points; exactly the negative of ``_cross(q, p)``.
 
-    The two triangles at an edge thus compute the same numbers and no pixel falls between them or to both.
+    The two triangles at an edge thus compute the same numbers, and no pixel falls between them or to both.
     """
-    x = p[i, 1] * p[j, 2] - p[i, 2] * p[j, 1]
-    y = p[i, 2] * p[j, 0] - p[i, 0] * p[j, 2]
-    z = p[i, 0] * p[j, 1] - p[i, 1] * p[j, 0]
-    return x, y, z
+    return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
 
 
 @helper
-def _edge_bounds(p, i, j, near, bounds):  # type: ignore[no-untyped-def]
-    """Widen ``bounds`` (left, right, top, bottom) by the part of edge i-j that lies beyond the near plane."""
-    zi, zj = p[i, 2], p[j, 2]
+def _widen(bounds, p, q, near):  # type: ignore[no-untyped-def]
+    """Widen (left, right, top, bottom) by the part of the edge from p to q that lies beyond the near plane."""
     left, right, top, bottom = bounds
-    if zi >= near:
-        x, y = p[i, 0] / zi, p[i, 1] / zi
+    if p[2] >= near:
+        x, y = p[0] / p[2], p[1] / p[2]
         left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-    if (zi >= near) != (zj >= near):
-        s = (near - zi) / (zj - zi)
-        x, y = (p[i, 0] + s * (p[j, 0] - p[i, 0])) / near, (p[i, 1] + s * (p[j, 1] - p[i, 1])) / near
+    if (p[2] >= near) != (q[2] >= near):
+        s = (near - p[2]) / (q[2] - p[2])
+        x, y = (p[0] + s * (q[0] - p[0])) / near, (p[1] + s * (q[1] - p[1])) / near
         # A hair wider: rounding here must not lose a pixel that the edge functions would give to the triangle.
         left, right, top, bottom = min(left, x - 1e-3), max(right, x + 1e-3), min(top, y - 1e-3), max(bottom, y + 1e-3)
     return left, right, top, bottom
 
 
 @helper
-def _bounds(p, q, a, b, c, near):  # type: ignore[no-untyped-def]
-    """Left, right, top, bottom of what is seen of a triangle, in pixels; NaN where a vertex is."""
-    if p[a, 2] >= near and p[b, 2] >= near and p[c, 2] >= near:
-        left, right = min(q[a, 0], min(q[b, 0], q[c, 0])), max(q[a, 0], max(q[b, 0], q[c, 0]))
-        return left, right, min(q[a, 1], min(q[b, 1], q[c, 1])), max(q[a, 1], max(q[b, 1], q[c, 1]))
-    bounds = (np.inf, -np.inf, np.inf, -np.inf)
-    bounds = _edge_bounds(p, a, b, near, bounds)
-    bounds = _edge_bounds(p, b, c, near, bounds)
-    return _edge_bounds(p, c, a, near, bounds)
+def _crossing_bounds(p, q, r, near):  # type: ignore[no-untyped-def]
+    """Left, right, top, bottom in pixels of what is seen of a triangle that crosses the near plane."""
+    return _widen(_widen(_widen((np.inf, -np.inf, np.inf, -np.inf), p, q, near), q, r, near), r, p, near)
 
 
 @helper
-def _set_up_triangle(p, q, corners, uv, size, near, cull, edge, plane, box):  # type: ignore[no-untyped-def]
+def _bounds(n, a, b, c, points, pixels, near):  # type: ignore[no-untyped-def]
+    """Left, right, top, bottom in pixels of what is seen of a triangle; left > right if nothing is."""
+    za, zb, zc = points[n, a, 2], points[n, b, 2], points[n, c, 2]
+    if za >= near and zb >= near and zc >= near:
+        xa, xb, xc = pixels[n, a, 0], pixels[n, b, 0], pixels[n, c, 0]
+        ya, yb, yc = pixels[n, a, 1], pixels[n, b, 1], pixels[n, c, 1]
+        return min(xa, min(xb, xc)), max(xa, max(xb, xc)), min(ya, min(yb, yc)), max(ya, max(yb, yc))
+    if za >= near or zb >= near or zc >= near:
+        p = (points[n, a, 0], points[n, a, 1], za)
+        q = (points[n, b, 0], points[n, b, 1], zb)
+        return _crossing_bounds(p, q, (points[n, c, 0], points[n, c, 1], zc), near)
+    return np.inf, -np.inf, np.inf, -np.inf
+
+
+@helper
+def _set_up_triangle(n, t, points, pixels, faces, corner_uv, size, near, cull, edges, planes, boxes):  # type: ignore[no-untyped-def]
     """Fill one triangle's edge functions, planes and box; False if it is not to be drawn."""
-    a, b, c = corners[0], corners[1], corners[2]
-    if not (p[a, 2] >= near or p[b, 2] >= near or p[c, 2] >= near):
-        return False
-    left, right, top, bottom = _bounds(p, q, a, b, c, near)
+    a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+    left, right, top, bottom = _bounds(n, a, b, c, points, pixels, near)
     height, width = size
-    if not (left <= width - 1 and right >= 0.0 and top <= height - 1 and bottom >= 0.0):
+    if not (left <= width - 1 and right >= 0.0 and top <= height - 1 and bottom >= 0.0):  # also where one is NaN
         return False
     x0, x1 = int(np.ceil(max(left, 0.0))), int(np.floor(min(right, width - 1.0)))
     y0, y1 = int(np.ceil(max(top, 0.0))), int(np.floor(min(bottom, height - 1.0)))
     if x1 < x0 or y1 < y0:
         return False
-    ax, ay, az = cross(p, b, c)
-    det = p[a, 0] * ax + p[a, 1] * ay + p[a, 2] * az
+    p = (points[n, a, 0], points[n, a, 1], points[n, a, 2])
+    q = (points[n, b, 0], points[n, b, 1], points[n, b, 2])
+    r = (points[n, c, 0], points[n, c, 1], points[n, c, 2])
+    e0 = _cross(q, r)
+    det = p[0] * e0[0] + p[1] * e0[1] + p[2] * e0[2]
     # Seen from outside the corners run counter-clockwise, which is a negative determinant where rows grow downwards.
     if not (0.0 < abs(det) < np.inf) or (cull and det > 0.0):
         return False
-    bx, by, bz = cross(p, c, a)
-    cx, cy, cz = cross(p, a, b)
+    e1, e2 = _cross(r, p), _cross(p, q)
     sign, inverse = np.sign(det), 1.0 / abs(det)
-    edge[0], edge[1], edge[2] = sign * ax, sign * ay, sign * az
-    edge[3], edge[4], edge[5] = sign * bx, sign * by, sign * bz
-    edge[6], edge[7], edge[8] = sign * cx, sign * cy, sign * cz
-    edge[9] = inverse
-    box[0], box[1], box[2], box[3] = x0, x1, y0, y1
-    _set_up_planes(edge, uv, x0, y0, plane)
+    for axis in range(3):
+        edges[n, t, axis], edges[n, t, 3 + axis], edges[n, t, 6 + axis] = (
+            sign * e0[axis],
+            sign * e1[axis],
+            sign * e2[axis],
+        )
+    edges[n, t, 9] = inverse
+    boxes[n, t, 0], boxes[n, t, 1], boxes[n, t, 2], boxes[n, t, 3] = x0, x1, y0, y1
+    _set_up_planes(n, t, e0, e1, e2, 1.0 / det, corner_uv, x0, y0, planes)
     return True
 
 
 @helper
-def _set_up_planes(edge, uv, x0, y0, plane):  # type: ignore[no-untyped-def]
+def _set_up_planes(n, t, e0, e1, e2, inverse, corner_uv, x0, y0, planes):  # type: ignore[no-untyped-def]
     """1/depth and texture coordinates over depth as affine functions about the pixel (x0, y0)."""
-    inverse = edge[9]
-    w0 = (edge[0] * x0 + edge[1] * y0 + edge[2]) * inverse
-    w1 = (edge[3] * x0 + edge[4] * y0 + edge[5]) * inverse
-    w2 = (edge[6] * x0 + edge[7] * y0 + edge[8]) * inverse
-    plane[0] = (edge[0] + edge[3] + edge[6]) * inverse
-    plane[1] = (edge[1] + edge[4] + edge[7]) * inverse
-    plane[2] = w0 + w1 + w2
+    w0 = (e0[0] * x0 + e0[1] * y0 + e0[2]) * inverse
+    w1 = (e1[0] * x0 + e1[1] * y0 + e1[2]) * inverse
+    w2 = (e2[0] * x0 + e2[1] * y0 + e2[2]) * inverse
+    planes[n, t, 0] = (e0[0] + e1[0] + e2[0]) * inverse
+    planes[n, t, 1] = (e0[1] + e1[1] + e2[1]) * inverse
+    planes[n, t, 2] = w0 + w1 + w2
     for axis in range(2):
-        d1 = np.float64(uv[1, axis]) - np.float64(uv[0, axis])
-        d2 = np.float64(uv[2, axis]) - np.float64(uv[0, axis])
-        plane[3 + 3 * axis] = (d1 * edge[3] + d2 * edge[6]) * inverse
-        plane[4 + 3 * axis] = (d1 * edge[4] + d2 * edge[7]) * inverse
-        plane[5 + 3 * axis] = d1 * w1 + d2 * w2
-    plane[9], plane[10] = x0, y0
+        first = np.float64(corner_uv[t, 0, axis])
+        d1, d2 = np.float64(corner_uv[t, 1, axis]) - first, np.float64(corner_uv[t, 2, axis]) - first
+        planes[n, t, 3 + 3 * axis] = (d1 * e1[0] + d2 * e2[0]) * inverse
+        planes[n, t, 4 + 3 * axis] = (d1 * e1[1] + d2 * e2[1]) * inverse
+        planes[n, t, 5 + 3 * axis] = d1 * w1 + d2 * w2
+    planes[n, t, 9], planes[n, t, 10] = x0, y0
 
 
 @kernel
@@ -144,15 +148,13 @@ def set_up(points, pixels, faces, corner_uv, size, near, cull, edges, planes, bo
     views, triangles = boxes.shape[0], faces.shape[0]
     for task in prange(views * SETUP_CHUNKS):
         n, chunk = task // SETUP_CHUNKS, task % SETUP_CHUNKS
-        p, q = points[n], pixels[n]
         counts[n, chunk, :] = 0
         for t in range(triangles * chunk // SETUP_CHUNKS, triangles * (chunk + 1) // SETUP_CHUNKS):
-            box = boxes[n, t]
-            if _set_up_triangle(p, q, faces[t], corner_uv[t], size, near, cull, edges[n, t], planes[n, t], box):
-                for band in range(box[2] // BAND_ROWS, box[3] // BAND_ROWS + 1):
+            if _set_up_triangle(n, t, points, pixels, faces, corner_uv, size, near, cull, edges, planes, boxes):
+                for band in range(boxes[n, t, 2] // BAND_ROWS, boxes[n, t, 3] // BAND_ROWS + 1):
                     counts[n, chunk, band] += 1
             else:
-                box[2], box[3] = 1, 0
+                boxes[n, t, 2], boxes[n, t, 3] = 1, 0
 
 
 @kernel
@@ -176,80 +178,86 @@ def _threshold(a, b):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _draw_triangle(t, edge, box, first_row, last_row, nearest_allowed, index, nearness):  # type: ignore[no-untyped-def]
+def _draw_triangle(n, t, edges, boxes, first_row, last_row, nearest_allowed, index, nearness):  # type: ignore[no-untyped-def]
     """Write triangle t where it is nearest so far; nearness f64 [BAND_ROWS, W] is 1/depth, at most 1/near."""
-    a0, b0, c0 = edge[0], edge[1], edge[2]
-    a1, b1, c1 = edge[3], edge[4], edge[5]
-    a2, b2, c2 = edge[6], edge[7], edge[8]
-    inverse = edge[9]
+    a0, b0, c0 = edges[n, t, 0], edges[n, t, 1], edges[n, t, 2]
+    a1, b1, c1 = edges[n, t, 3], edges[n, t, 4], edges[n, t, 5]
+    a2, b2, c2 = edges[n, t, 6], edges[n, t, 7], edges[n, t, 8]
+    inverse = edges[n, t, 9]
+    left, right = boxes[n, t, 0], boxes[n, t, 1]
     k0, k1, k2 = _threshold(a0, b0), _threshold(a1, b1), _threshold(a2, b2)
-    for y in range(max(first_row, box[2]), min(last_row, box[3]) + 1):
+    for y in range(max(first_row, boxes[n, t, 2]), min(last_row, boxes[n, t, 3]) + 1):
         row = y - first_row
         r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
-        for x in range(box[0], box[1] + 1):
+        for x in range(left, right + 1):
             e0, e1, e2 = r0 + a0 * x, r1 + a1 * x, r2 + a2 * x
             if e0 >= k0 and e1 >= k1 and e2 >= k2:
                 s = (e0 + e1 + e2) * inverse
                 if s > nearness[row, x] and s <= nearest_allowed:
                     nearness[row, x] = s
-                    index[y, x] = t
+                    index[n, y, x] = t
 
 
 @helper
-def texel(u, v, T):  # type: ignore[no-untyped-def]
-    """Upper left and lower right texel of a lookup at u, v in [0, 1] and its place between them, clamped at the border.
+def texel(u, v, T, channels):  # type: ignore[no-untyped-def]
+    """Where a lookup at u, v in [0, 1] reads a flat texture [T · T · C]; clamped at the border.
 
-    The last two values are 0 where the coordinate was clamped (the image does not change with it there), else 1.
+    Returns:
+        the places of the upper left, upper right, lower left and lower right texels; the place between them to the
+        right and down; and twice 1, or 0 where the coordinate was clamped and the image does not change with it.
     """
-    last = np.float32(T - 1)
-    column, row = u * np.float32(T) - np.float32(0.5), v * np.float32(T) - np.float32(0.5)
-    clamped_column = min(max(column, np.float32(0.0)), last)
-    clamped_row = min(max(row, np.float32(0.0)), last)
+    column, row = u * T - 0.5, v * T - 0.5
+    clamped_column, clamped_row = min(max(column, 0.0), T - 1.0), min(max(row, 0.0), T - 1.0)
     i, j = int(clamped_row), int(clamped_column)
-    inside_u = np.float32(1.0 if clamped_column == column else 0.0)
-    inside_v = np.float32(1.0 if clamped_row == row else 0.0)
-    fu, fv = clamped_column - np.float32(j), clamped_row - np.float32(i)
-    return i, j, min(i + 1, T - 1), min(j + 1, T - 1), fu, fv, inside_u, inside_v
+    fu, fv = np.float32(clamped_column - j), np.float32(clamped_row - i)
+    inside_u, inside_v = 1.0 if clamped_column == column else 0.0, 1.0 if clamped_row == row else 0.0
+    place = (i * T + j) * channels
+    right = channels if j < T - 1 else 0
+    down = T * channels if i < T - 1 else 0
+    # Unsigned: numba then needs no code for indices that count from the end.
+    upper, lower = np.uintp(place), np.uintp(place + down)
+    return upper, upper + np.uintp(right), lower, lower + np.uintp(right), fu, fv, inside_u, inside_v
 
 
 @helper
-def _shade_row(y, index, planes, corner_uv, texture, seen, rgb, mask, depth):  # type: ignore[no-untyped-def]
-    """Look up the texture along one row of one view; the background is zero."""
-    T, channels, one = texture.shape[0], texture.shape[2], np.float32(1.0)
+def _shade_row(n, y, index, planes, corner_uv, texture, seen, rgb, mask, depth):  # type: ignore[no-untyped-def]
+    """Look up a flat texture along one row of one view; the background is zero."""
+    width, channels, one = index.shape[2], rgb.shape[3], np.float32(1.0)
+    T = int(np.sqrt(texture.size // channels))
+    colours = rgb[n, y].reshape(-1)
     current = -1
-    sx = sy = s0 = ux = uy = u0 = vx = vy = v0 = x0 = u_first = v_first = np.float32(0.0)
-    s_row = u_row = v_row = np.float32(0.0)
-    for x in range(index.shape[1]):
-        t = index[y, x]
+    sx = ux = vx = x0 = u_first = v_first = s_row = u_row = v_row = 0.0
+    for x in range(width):
+        t = index[n, y, x]
+        pixel = np.uintp(x * channels)
         if t < 0:
-            mask[y, x] = depth[y, x] = np.float32(0.0)
-            for ch in range(channels):
-                rgb[y, x, ch] = np.float32(0.0)
+            mask[n, y, x] = depth[n, y, x] = np.float32(0.0)
+            for ch in range(np.uintp(channels)):
+                colours[pixel + ch] = np.float32(0.0)
             continue
         if t != current:
             current = t
-            seen[t] = 1
-            sx, sy, s0 = planes[t, 0], planes[t, 1], planes[t, 2]
-            ux, uy, u0 = planes[t, 3], planes[t, 4], planes[t, 5]
-            vx, vy, v0 = planes[t, 6], planes[t, 7], planes[t, 8]
-            x0, dy = planes[t, 9], np.float32(y) - planes[t, 10]
-            u_first, v_first = corner_uv[t, 0, 0], corner_uv[t, 0, 1]
-            s_row, u_row, v_row = sy * dy + s0, uy * dy + u0, vy * dy + v0
-        dx = np.float32(x) - x0
-        z = one / (sx * dx + s_row)
+            seen[n, t] = 1
+            sx, ux, vx, x0 = planes[n, t, 0], planes[n, t, 3], planes[n, t, 6], planes[n, t, 9]
+            dy = y - planes[n, t, 10]
+            s_row, u_row = planes[n, t, 1] * dy + planes[n, t, 2], planes[n, t, 4] * dy + planes[n, t, 5]
+            v_row = planes[n, t, 7] * dy + planes[n, t, 8]
+            u_first, v_first = np.float64(corner_uv[t, 0, 0]), np.float64(corner_uv[t, 0, 1])
+        dx = x - x0
+        z = 1.0 / (sx * dx + s_row)
         u, v = u_first + (ux * dx + u_row) * z, v_first + (vx * dx + v_row) * z
-        i, j, i1, j1, fu, fv, _, _ = texel(u, v, T)
+        i00, i01, i10, i11, fu, fv, _, _ = texel(u, v, T, channels)
         w00, w01, w10, w11 = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
-        mask[y, x] = one
-        depth[y, x] = z
-        if channels == 3:  # known to the compiler: about twice as fast as the loop
-            for ch in range(3):
-                upper = w00 * texture[i, j, ch] + w01 * texture[i, j1, ch]
-                rgb[y, x, ch] = upper + w10 * texture[i1, j, ch] + w11 * texture[i1, j1, ch]
+        mask[n, y, x] = one
+        depth[n, y, x] = z
+        if channels == 3:  # a number of rounds that the compiler knows
+            for ch in range(np.uintp(3)):
+                upper = w00 * texture[i00 + ch] + w01 * texture[i01 + ch]
+                colours[pixel + ch] = upper + w10 * texture[i10 + ch] + w11 * texture[i11 + ch]
         else:
-            for ch in range(channels):
-                upper = w00 * texture[i, j, ch] + w01 * texture[i, j1, ch]
-                rgb[y, x, ch] = upper + w10 * texture[i1, j, ch] + w11 * texture[i1, j1, ch]
+            for ch in range(np.uintp(channels)):
+                upper = w00 * texture[i00 + ch] + w01 * texture[i01 + ch]
+                colours[pixel + ch] = upper + w10 * texture[i10 + ch] + w11 * texture[i11 + ch]
 
 
 @kernel
@@ -269,7 +277,7 @@ def draw(edges, planes, boxes, bins, band_starts, corner_uv, textures, near, wor
             index[n, first : last + 1] = -1
             for place in range(band_starts[n, band, 0], band_starts[n, band, 1]):
                 t = bins[place]
-                _draw_triangle(t, edges[n, t], boxes[n, t], first, last, 1.0 / near, index[n], nearness)
-            texture = textures[n if textures.shape[0] > 1 else 0]
+                _draw_triangle(n, t, edges, boxes, first, last, 1.0 / near, index, nearness)
+            texture = textures[n if textures.shape[0] > 1 else 0].reshape(-1)
             for y in range(first, last + 1):
-                _shade_row(y, index[n], planes[n], corner_uv, texture, seen[n], rgb[n], mask[n], depth[n])
+                _shade_row(n, y, index, planes, corner_uv, texture, seen, rgb, mask, depth)
