@@ -51,7 +51,7 @@ class AvatarConfig:
             raise InputError("config.driving", expected=" or ".join([*DRIVERS, "none"]), got=repr(self.driving))
         if (self.driving is None) != (self.prior == "standard-normal"):
             raise InputError("config.prior", expected="standard-normal just where nothing drives", got=repr(self.prior))
-        sizes = (self.texture, self.latent, self.context, self.couplings, self.flow_hidden)
+        sizes: tuple[int, ...] = (self.texture, self.latent, self.context, self.couplings, self.flow_hidden)
         inner = (self.encoder, self.decoder, self.driver)
         sizes += tuple(v for c in inner for k, v in vars(c).items() if isinstance(v, int) and k != "mesh_rank")
         sizes += tuple(n for c in inner for v in vars(c).values() if isinstance(v, tuple) for n in v)

@@ -103,7 +103,8 @@ class Conv(Normalised):
 
     def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """The convolution's output times ``scale``: multiplying the small weight is cheaper than the large output."""
-        weight, bias = self.effective_weight(), self.bias
+        weight: Tensor = self.effective_weight()
+        bias: Tensor = self.bias
         if scale != 1.0:
             weight, bias = weight * scale, bias * scale
         return F.conv2d(x, weight, bias, self.stride, self.padding)
