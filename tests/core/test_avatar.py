@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tests.support.tiny_avatar import tiny_avatar, tiny_landmarks, tiny_statistics, tiny_topology
 
 from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.checks import InputError
 from lipflow.nets.encoders import EncoderConfig
 from lipflow.serial import from_json, to_json
 from lipflow.variants import PRESETS, VARIANTS
+from support.tiny_avatar import tiny_avatar, tiny_landmarks, tiny_statistics, tiny_topology
 
 B = 3
 
