@@ -405,11 +405,10 @@ def test_any_json_in_a_keypoint_file_is_read_or_refused(folder, value, position,
     path = _write(folder, "fuzzed.json", body)
     try:
         read = files.load_keypoints(path, [f"p{i}" for i in range(136)])
-    except InputError as error:
-        assert str(error)
-    else:
-        assert 0 <= read.points.min() <= read.points.max() <= 1
-        assert 0 <= read.weights.min() <= read.weights.max() < float("inf")
+    except InputError:
+        return
+    assert 0 <= read.points.min() <= read.points.max() <= 1
+    assert 0 <= read.weights.min() <= read.weights.max() < float("inf")
 
 
 @FUZZ
@@ -422,11 +421,10 @@ def test_any_json_in_a_camera_file_is_read_or_refused(folder, value, field, posi
         body[field] = value
     try:
         read = files.load_camera(_write(folder, "fuzzed_camera.json", body))
-    except InputError as error:
-        assert str(error)
-    else:
-        assert isinstance(read, Camera)
-        assert all(torch.isfinite(getattr(read, name)).all() for name in ("K", "R", "t"))
+    except InputError:
+        return
+    assert isinstance(read, Camera)
+    assert all(torch.isfinite(getattr(read, name)).all() for name in ("K", "R", "t"))
 
 
 @FUZZ
@@ -440,7 +438,6 @@ def test_a_damaged_picture_is_read_or_refused(folder, position, byte, cut):
     path.write_bytes(content[: position % len(content)] if cut else content)
     try:
         read = files.load_hmc([path] * 3, TINY_HMC)
-    except InputError as error:
-        assert str(error)
-    else:
-        assert read.shape == (3, *TINY_HMC)
+    except InputError:
+        return
+    assert read.shape == (3, *TINY_HMC)
