@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lipflow.checks import InputError
+from lipflow.files import replacing
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -61,11 +61,9 @@ def read_grey(path: Path, *, size: tuple[int, int] | None = None) -> Bytes:
 
 def write_image(path: Path, image: Bytes) -> None:
     """Write [3, H, W] or [H, W] as PNG, in one step: a reader finds the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     pixels = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
-    Image.fromarray(np.ascontiguousarray(pixels)).save(beside, format="PNG", compress_level=1)
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(beside, format="PNG", compress_level=1)
 
 
 def resize(image: Bytes, size: tuple[int, int]) -> Bytes:
@@ -83,11 +81,11 @@ def resize(image: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 def resize_texture(texture: Bytes, size: int) -> Bytes:
-    """Shrink a texture [3, T, T] whose texels of value 0 are invalid: the valid ones alone make the mean.
+    """Resize a texture [3, T, T] whose texels of value 0 are invalid: the valid ones alone make the mean.
 
-    A new texel is invalid (0) where less than half of its area is valid.
+    A new texel is invalid (0) where less than half of it is valid.
     """
-    if texture.shape[1] <= size:
+    if texture.shape[1] == size:
         return texture
     valid = (texture != 0).any(axis=0)
     share = resize(np.where(valid, np.uint8(255), np.uint8(0)), (size, size)).astype(np.float32) / 255

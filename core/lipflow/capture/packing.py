@@ -1,0 +1,321 @@
+"""Writing a pack: a capture read once, shrunk, with its headset views, as plain arrays. See ``packed`` for reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from lipflow.camera import Camera
+from lipflow.capture import images
+from lipflow.capture.base import SPLITS, Capture, FrameId, Statistics
+from lipflow.capture.headset import Headset, HeadsetAugmentation, keypoint_camera
+from lipflow.checks import InputError
+from lipflow.files import write_json
+from lipflow.rendering import Renderer, make_renderer
+
+FORMAT = 1  # of the folder; a pack of another format is made anew
+MANIFEST = "manifest.json"
+_AHEAD = 4  # frames in preparation at once
+_FLUSH = 64  # frames between two moments from which a killed run can go on
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """What a pack holds."""
+
+    texture: int  # texels a side
+    photo: tuple[int, int]  # height, width
+    hmc: tuple[int, int] | None  # height, width of the headset views; None: none
+    cameras: tuple[str, ...] | None  # dome cameras that photos and textures are taken from; None: all
+    cameras_per_frame: int  # how many of them each frame gets, in turn
+    slop_variants: int  # further headset views a frame, with the headset sitting and lit differently
+    seed: int
+
+
+@dataclass(frozen=True)
+class PackProgress:
+    """How far a pack is."""
+
+    done: int  # frames
+    total: int
+    seconds: float  # since this run began
+    skipped: tuple[str, ...]  # one line for each frame that could not be read
+
+
+class Packing:
+    """One pack in the making."""
+
+    def __init__(self, capture: Capture, config: PackConfig, ids: list[FrameId]) -> None:
+        self.capture, self.config = capture, config
+        _check(capture, config)
+        known = set(capture.frames)
+        unknown = [id for id in ids if id not in known]
+        if unknown:
+            raise InputError(f"frame {unknown[0]}", expected=f"a frame of {capture.name}", got="none")
+        self.names = [name for name in (config.cameras or capture.cameras)]
+        self.ids = [id for id in ids if set(capture.photo_cameras(id)) & set(self.names)]
+        if not self.ids:
+            raise InputError(f"capture {capture.name}", expected="frames with photos by these cameras", got="none")
+        order = np.random.default_rng(config.seed).permutation(len(self.names))
+        self.turn = [self.names[i] for i in order]
+        self.per_frame = min(config.cameras_per_frame, max(len(self._here(id)) for id in self.ids))
+        self.hash = self._hash()
+        self.headset: Headset | None = None
+        self.renderer: Renderer | None = None
+
+    def _here(self, id: FrameId) -> list[str]:
+        photographed = set(self.capture.photo_cameras(id))
+        return [name for name in self.turn if name in photographed]
+
+    def _hash(self) -> str:
+        capture = self.capture
+        about = {
+            "format": FORMAT,
+            "config": asdict(self.config),
+            "capture": capture.name,
+            "frames": [str(id) for id in self.ids],
+            "cameras": {name: capture.cameras[name].K.tolist() for name in self.names},
+            "sizes": [capture.photo_size, capture.texture_size, capture.topology.vertex_count],
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(capture.statistics.vertex_mean).tobytes())
+        digest.update(np.ascontiguousarray(capture.topology.faces).tobytes())
+        return digest.hexdigest()
+
+    def run(self, folder: Path) -> Generator[PackProgress, None, None]:
+        start = time.monotonic()
+        beside = folder.with_name(f".{folder.name}.partial")
+        arrays, done = self._open(beside)
+        if self.config.hmc is not None:
+            self.headset = Headset(self.capture, size=self.config.hmc)
+        self.renderer = make_renderer(self.capture.topology)
+        todo = deque(np.flatnonzero(done == 0).tolist())
+        skipped: dict[int, str] = {}
+        working: deque[tuple[int, Future[dict[str, np.ndarray]]]] = deque()
+        fresh: list[int] = []
+        pool = ThreadPoolExecutor(max_workers=min(_AHEAD, os.cpu_count() or 1), thread_name_prefix="pack")
+        try:
+            yield self._progress(done, skipped, start)
+            while todo or working:
+                while todo and len(working) < _AHEAD:
+                    row = todo.popleft()
+                    working.append((row, pool.submit(self._prepare, row)))
+                row, future = working.popleft()
+                try:
+                    for name, value in future.result().items():
+                        arrays[name][row] = value
+                    fresh.append(row)
+                except InputError as error:
+                    skipped[row] = str(error)
+                if len(fresh) >= _FLUSH or not (todo or working):
+                    for array in arrays.values():
+                        array.flush()
+                    done[fresh] = 1
+                    done.flush()
+                    fresh.clear()
+                yield self._progress(done, skipped, start, len(fresh))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._finish(beside, arrays, done, skipped)
+        del arrays, done
+        if folder.exists():
+            folder.rmdir()  # empty: pack() looked
+        os.replace(beside, folder)
+
+    def _progress(self, done: np.memmap, skipped: dict[int, str], start: float, fresh: int = 0) -> PackProgress:
+        finished = int(done.sum()) + fresh + len(skipped)
+        return PackProgress(finished, len(self.ids), time.monotonic() - start, tuple(skipped.values()))
+
+    def _shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape without the frames, and dtype, of each array."""
+        config, cameras, size = self.config, self.per_frame, self.config.texture
+        height, width = config.photo
+        shapes: dict[str, tuple[tuple[int, ...], str]] = {
+            "vertices": ((self.capture.topology.vertex_count, 3), "<f4"),
+            "average_textures": ((3, size, size), "|u1"),
+            "textures": ((cameras, 3, size, size), "|u1"),
+            "photos": ((cameras, 3, height, width), "|u1"),
+            "masks": ((cameras, height, (width + 7) // 8), "|u1"),
+            "cameras": ((cameras, 3, 7), "<f4"),
+            "camera_ids": ((cameras,), "<i4"),
+        }
+        if config.hmc is not None:
+            h, w = config.hmc
+            shapes["hmc"] = ((1 + config.slop_variants, 3, h, w), "|u1")
+            shapes["hmc_masks"] = ((1 + config.slop_variants, 3, h, (w + 7) // 8), "|u1")
+        return shapes
+
+    def _open(self, beside: Path) -> tuple[dict[str, np.memmap], np.memmap]:
+        """The arrays of an interrupted run of the same content, or new ones; and which frames are done."""
+        shapes = {name: ((len(self.ids), *shape), dtype) for name, (shape, dtype) in self._shapes().items()}
+        shapes["done"] = ((len(self.ids),), "|u1")
+        note = beside / "packing.json"
+        resumes = note.is_file() and note.read_bytes() == self.hash.encode()
+        if not resumes:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+            free = shutil.disk_usage(beside).free
+            needed = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
+            if needed > free:
+                raise InputError(
+                    f"pack {beside.parent}",
+                    expected=f"{needed / 2**30:.1f} GiB of free space",
+                    got=f"{free / 2**30:.1f} GiB",
+                    mend="pack fewer frames, cameras per frame or slop variants",
+                )
+        mode: Any = "r+" if resumes else "w+"
+        arrays = {
+            name: np.lib.format.open_memmap(beside / f"{name}.npy", mode=mode, dtype=dtype, shape=shape)
+            for name, (shape, dtype) in shapes.items()
+        }
+        if not resumes:
+            note.write_text(self.hash)
+        return arrays, arrays.pop("done")
+
+    def _prepare(self, row: int) -> dict[str, np.ndarray]:
+        """Everything of one frame as it is stored."""
+        id, config, capture = self.ids[row], self.config, self.capture
+        here = self._here(id)
+        cameras = [here[(row * self.per_frame + k) % len(here)] for k in range(self.per_frame)]
+        textured = set(capture.texture_cameras(id))
+        by_view = {name for name in cameras if name in textured}
+        if self.headset is not None:
+            by_view |= set(self.headset.needed_textures(id))
+        frame = capture.frame(id, photos=tuple(dict.fromkeys(cameras)), textures=tuple(sorted(by_view)))
+        assert frame.average_texture is not None  # the frames of a capture have one
+        own = {name: capture.camera(id, name).resized(config.photo) for name in cameras}
+        average = images.resize_texture(frame.average_texture, config.texture)
+        small = {
+            name: images.resize_texture(frame.textures[name], config.texture) for name in cameras if name in textured
+        }
+        prepared: dict[str, np.ndarray] = {
+            "vertices": frame.vertices,
+            "average_textures": average,
+            "textures": np.stack([small.get(name, average) for name in cameras]),
+            "photos": np.stack([images.resize(frame.photos[name], config.photo) for name in cameras]),
+            "cameras": np.stack([camera_numbers(own[name]) for name in cameras]),
+            "camera_ids": np.asarray([self.names.index(name) for name in cameras]),
+        }
+        masks = [frame.masks.get(name) for name in cameras]
+        if any(mask is None for mask in masks):
+            assert self.renderer is not None
+            stacked = Camera.stack([own[name] for name in cameras])
+            vertices = torch.from_numpy(frame.vertices).expand(len(cameras), -1, -1).contiguous()
+            drawn = self.renderer.render(vertices, torch.zeros(1, 1, 2, 2), stacked).mask.numpy() > 0.5
+        else:
+            drawn = np.zeros((len(cameras), *config.photo), dtype=bool)
+        small_masks = [
+            drawn[k] if mask is None else images.resize(mask * np.uint8(255), config.photo) >= 128
+            for k, mask in enumerate(masks)
+        ]
+        prepared["masks"] = np.packbits(np.stack(small_masks), axis=-1)
+        if self.headset is not None:
+            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + row)
+            textures, points = self.headset.blend(frame), torch.from_numpy(frame.vertices)
+            behind = HeadsetAugmentation(lighting=1.0, background=0.0, slop=1.0)
+            drawings = [self.headset.draw(points, textures)]
+            drawings += [self.headset.draw(points, textures, behind, generator) for _ in range(config.slop_variants)]
+            hmc = torch.stack([drawing.hmc for drawing in drawings])
+            prepared["hmc"] = (hmc * 255).round().byte().numpy()
+            masks_hmc = torch.stack([drawing.mask for drawing in drawings]).bool().numpy()
+            prepared["hmc_masks"] = np.packbits(masks_hmc, axis=-1)
+        return prepared
+
+    def _finish(self, beside: Path, arrays: dict[str, np.memmap], done: np.memmap, skipped: dict[int, str]) -> None:
+        """Write what describes the pack, the manifest last."""
+        rows = np.flatnonzero(done).tolist()
+        if not rows:
+            raise InputError(
+                f"capture {self.capture.name}", expected="frames that can be read", got=next(iter(skipped.values()))
+            )
+        frames = [self.ids[row] for row in rows]
+        capture, statistics = self.capture, _statistics_at(self.capture.statistics, self.config.texture)
+        keypoints = keypoint_camera(capture)
+        np.savez(
+            beside / "about.npz",
+            faces=capture.topology.faces,
+            uv=capture.topology.uv,
+            uv_faces=capture.topology.uv_faces,
+            vertex_mean=statistics.vertex_mean,
+            vertex_std=statistics.vertex_std,
+            texture_mean=statistics.texture_mean,
+            texture_std=statistics.texture_std,
+            texture_valid=statistics.texture_valid,
+            keypoint_camera=camera_numbers(keypoints),
+            hmc_cameras=np.zeros(0) if self.headset is None else camera_numbers(self.headset.cameras),
+        )
+        members = {part: set(ids) for part, ids in capture.split.items()}
+        manifest = {
+            "format": FORMAT,
+            "hash": self.hash,
+            "capture": capture.name,
+            "config": asdict(self.config),
+            "cameras": self.names,
+            "rows": rows,
+            "frames": [[id.segment, id.number] for id in frames],
+            "split": {part: [i for i, id in enumerate(frames) if id in members[part]] for part in SPLITS},
+            "skipped": list(skipped.values()),
+            "arrays": {name: [list(array.shape), array.dtype.str] for name, array in arrays.items()},
+            "landmarks": None if capture.landmarks is None else capture.landmarks.to_json(),
+            "keypoint_size": list(keypoints.size),
+        }
+        write_json(beside / MANIFEST, manifest)
+        for name in ("packing.json", "done.npy"):
+            (beside / name).unlink()
+
+
+def _check(capture: Capture, config: PackConfig) -> None:
+    sizes = {"texture": (config.texture,), "photo": config.photo, "hmc": config.hmc or (1,)}
+    for name, size in sizes.items():
+        if not all(1 <= side <= 8192 for side in size):
+            raise InputError(f"{name} size", expected="1 to 8192 pixels a side", got=size)
+    if config.cameras_per_frame < 1 or config.slop_variants < 0:
+        got = f"{config.cameras_per_frame} and {config.slop_variants}"
+        raise InputError("cameras per frame and slop variants", expected="at least 1 and 0", got=got)
+    if config.cameras is not None:
+        unknown = [name for name in config.cameras if name not in capture.cameras]
+        if unknown or not config.cameras:
+            got = ", ".join(unknown) or "none"
+            raise InputError("cameras", expected=f"some of {', '.join(capture.cameras)}", got=got)
+
+
+def _statistics_at(statistics: Statistics, size: int) -> Statistics:
+    """The statistics at another texture resolution."""
+    if statistics.texture_mean.shape[-1] == size:
+        return statistics
+    valid = torch.from_numpy(statistics.texture_valid)[None, None].float()
+    mean = torch.from_numpy(statistics.texture_mean)[None] * valid
+    shrinks = size < valid.shape[-1]
+    both = torch.cat([mean, valid], dim=1)
+    if shrinks:
+        both = F.interpolate(both, (size, size), mode="area")
+    else:
+        both = F.interpolate(both, (size, size), mode="bilinear", align_corners=False)
+    share = both[0, 3]
+    texture_mean = torch.where(share >= 0.5, both[0, :3] / share.clamp_min(1e-3), torch.zeros(()))
+    return Statistics(
+        statistics.vertex_mean,
+        statistics.vertex_std,
+        texture_mean.numpy(),
+        statistics.texture_std,
+        (share >= 0.5).numpy(),
+    )
+
+
+def camera_numbers(camera: Camera) -> npt.NDArray[np.float32]:
+    """A camera as numbers: K, R and t side by side, [..., 3, 7]."""
+    return torch.cat([camera.K, camera.R, camera.t[..., None]], dim=-1).numpy()
