@@ -1,0 +1,362 @@
+"""Training an avatar: a generator of snapshots that can be stopped and resumed to the same result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lipflow.avatar import Avatar, AvatarConfig
+from lipflow.capture.headset import HeadsetAugmentation
+from lipflow.capture.packed import Batch, PackedCapture
+from lipflow.checkpoint import load_tensors, save_tensors, take
+from lipflow.checks import InputError
+from lipflow.objective import Objective
+from lipflow.rendering import make_renderer
+from lipflow.serial import config_hash, from_json, to_json
+from lipflow.training_start import build_avatar, provenance
+from lipflow.validation import Snapshot, snapshot, spread, validate
+from lipflow.variants import PRESETS, VARIANTS, Variant
+
+FORMAT = "lipflow-training"
+STORED_SAMPLES = 512  # codes of training frames that a finished avatar carries
+_RATE_WINDOW = 0.95  # of the moving average that the remaining time is reckoned with
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run's result, but for the capture and the machine."""
+
+    variant: str = "lip-flow-kpt"  # a key of VARIANTS
+    sizes: AvatarConfig = field(default_factory=lambda: PRESETS["studio"].avatar)  # the variant sets the composition
+    seed: int = 0
+    steps: int = 12000
+    batch: int = 8
+    learning_rate: float = 5e-4  # Adam's peak; one cycle, up in 5 % of the steps and down to a 200th
+    clip: float = 10.0  # norm that gradients are clipped to
+    lambda_image: float = 1.0
+    lambda_texture: float = 1.0  # of the texture as the camera saw it
+    lambda_mesh: float = 1.0
+    lambda_latent: float = 1e-2  # on the mean over the code's dimensions
+    image_every: int = 1  # the image term is taken in every n-th step; 0: never
+    image_rows: int = 0  # and for this many of the batch; 0: all
+    sigma_q: str | None = None  # instead of the variant's: a key of SIGMAS
+    latent_loss: str | None = None  # instead of the variant's: a key of LATENT_LOSSES
+    cycle: str | None = None  # instead of the variant's: a key of CYCLES
+    jitter: float = 0.1  # of the jittered cycle, in units of σp
+    augmentation: HeadsetAugmentation = field(default_factory=HeadsetAugmentation)  # of headset images
+    keypoint_noise: float = 1e-3  # standard deviation added to keypoints, in image widths
+    validate_every: int = 1000
+    validation_frames: int = 16  # of held-out expressions
+    log_every: int = 10  # steps between two readings of the scalars
+    snapshot_every: int = 250  # steps between two sample pictures
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise InputError("variant", expected=" or ".join(VARIANTS), got=repr(self.variant))
+        counts = ("steps", "batch", "validate_every", "validation_frames", "log_every", "snapshot_every")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise InputError(name, expected="1 or more", got=getattr(self, name))
+        amounts = [name for name in vars(self) if name.startswith(("lambda_", "image_"))]
+        for name in (*amounts, "jitter", "keypoint_noise"):
+            if getattr(self, name) < 0:
+                raise InputError(name, expected="0 or more", got=getattr(self, name))
+        if self.learning_rate <= 0 or self.clip <= 0:
+            got = f"{self.learning_rate} and {self.clip}"
+            raise InputError("learning_rate and clip", expected="more than 0", got=got)
+
+    @staticmethod
+    def of(variant: str, preset: str = "studio", **changes: Any) -> TrainConfig:
+        """A preset's config for a variant; ``changes`` replace fields."""
+        if preset not in PRESETS:
+            raise InputError("preset", expected=" or ".join(PRESETS), got=repr(preset))
+        p = PRESETS[preset]
+        fields = {"steps": p.steps, "batch": p.batch, "image_every": p.image_every, "learning_rate": p.learning_rate}
+        return TrainConfig(**{"variant": variant, "sizes": p.avatar, **fields, **changes})
+
+    def row(self) -> Variant:
+        """The variant's row with this config's changes."""
+        row = VARIANTS[self.variant]
+        return replace(row, sigma_q=self.sigma_q or row.sigma_q)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """Where a training run stands; everything in it is a copy."""
+
+    step: int  # steps done
+    steps: int
+    scalars: dict[str, float]  # losses, σq, σp, log |det|, gradient norm …, read every ``log_every`` steps
+    validation: dict[str, float] | None  # on held-out expressions; None until the first time, or without such frames
+    seconds: float  # spent training, over all sessions
+    eta_s: float  # seconds to go
+    snapshot: Snapshot | None  # a sample picture and codes, in some steps
+
+
+class Training:
+    """One training run: a model of its own, its optimiser, and its place in the data.
+
+    Iterate over ``run()``; stop whenever; ``save`` between two steps and ``resume`` later: the result is the same as
+    without the stop, bit for bit on one machine with one number of threads.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        packed: PackedCapture,
+        device: torch.device | str = "cpu",
+        *,
+        base: Avatar | None = None,
+        avatar: Avatar | None = None,
+    ) -> None:
+        """Start a run.
+
+        Args:
+            config: what to train.
+            packed: the capture, packed at the avatar's texture resolution.
+            device: where the model trains.
+            base: a trained "dam" avatar, for the variants that freeze one.
+            avatar: the model to go on with, instead of a new one (``resume`` uses it).
+
+        Raises:
+            InputError: if config, capture and base do not fit together.
+        """
+        self.config, self.packed, self.device = config, packed, torch.device(device)
+        row = config.row()
+        if packed.texture_size != config.sizes.texture:
+            expected = f"textures packed at {config.sizes.texture}², the model's size"
+            raise InputError("capture", expected=expected, got=f"{packed.texture_size}²")
+        self._train_frames = packed.split("train")
+        if len(self._train_frames) == 0:
+            raise InputError("capture", expected="frames in the train split", got="none")
+        self.objective = Objective(row, config.latent_loss or row.latent_loss, config.cycle or row.cycle, config.jitter)
+        self.avatar = avatar if avatar is not None else build_avatar(config.sizes, row, packed, config.seed, base)
+        self.avatar.to(self.device).train()
+        for part in ("encoder", "decoder", "driver", "prior"):
+            module = getattr(self.avatar, part)
+            if module is not None:
+                module.requires_grad_(part in row.trains)
+        self._parameters = [p for p in self.avatar.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.Adam(self._parameters, lr=config.learning_rate, fused=True)
+        self._renderer = make_renderer(packed.topology, device=self.device)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._pending = torch.empty(0, dtype=torch.long)  # places in the train split, still to come in this epoch
+        self.step, self.seconds, self._pace = 0, 0.0, 0.0
+        self._scalars: dict[str, float] = {}
+        self._validation: dict[str, float] | None = None
+
+    # ---- running
+
+    def run(self) -> Generator[TrainState, None, None]:
+        """Train until ``config.steps``, yielding after every step.
+
+        Raises:
+            InputError: when the gradient stops being finite; the model is still that of the step before.
+        """
+        config = self.config
+        while self.step < config.steps:
+            began = time.perf_counter()
+            self._train_step()
+            last = self.step == config.steps
+            if last or self.step % config.validate_every == 0:
+                self._validation = validate(self.avatar, self.packed, self._renderer, config.validation_frames)
+            shot = None
+            if last or self.step % config.snapshot_every == 0 or self.step == 1:
+                shot = snapshot(self.avatar, self.packed, self._renderer)
+            spent = time.perf_counter() - began
+            self.seconds += spent
+            self._pace = spent if self._pace == 0 else _RATE_WINDOW * self._pace + (1 - _RATE_WINDOW) * spent
+            yield TrainState(
+                step=self.step,
+                steps=config.steps,
+                scalars=dict(self._scalars),
+                validation=None if self._validation is None else dict(self._validation),
+                seconds=self.seconds,
+                eta_s=(config.steps - self.step) * self._pace,
+                snapshot=shot,
+            )
+
+    def _train_step(self) -> None:
+        config = self.config
+        batch = self.next_batch()
+        renders = config.image_every > 0 and self.step % config.image_every == 0 and config.lambda_image > 0
+        terms = self.objective.terms(
+            self.avatar,
+            batch,
+            self.driving_signal(batch),
+            generator=self._generator,
+            renderer=self._renderer if renders else None,
+            image_rows=config.image_rows or None,
+        )
+        loss = torch.stack([getattr(config, f"lambda_{name}") * term for name, term in terms.losses.items()]).sum()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
+        if not torch.isfinite(norm):
+            got = f"{float(norm)} in step {self.step + 1}"
+            raise InputError("training", expected="a finite gradient", got=got, mend="try a lower learning rate")
+        rate = one_cycle(self.step, config.steps, config.learning_rate)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        self.step += 1
+        if self.step % config.log_every == 0 or self.step in (1, config.steps):
+            read = {**terms.losses, **terms.watched, "loss": loss, "gradient_norm": norm}
+            self._scalars |= {name: float(value.detach()) for name, value in read.items()} | {"learning_rate": rate}
+
+    def next_batch(self) -> Batch:
+        """The next frames of the shuffled epoch, each under a camera of its own, on the device."""
+        count = len(self._train_frames)
+        while len(self._pending) < self.config.batch:
+            self._pending = torch.cat([self._pending, torch.randperm(count, generator=self._generator)])
+        chosen, self._pending = self._pending[: self.config.batch], self._pending[self.config.batch :]
+        return self.packed.batch(
+            self._train_frames[chosen.numpy()],
+            device=self.device,
+            augmentation=self.config.augmentation,
+            generator=self._generator,
+        )
+
+    def driving_signal(self, batch: Batch) -> Tensor | None:
+        """What the driver sees of a batch in training: headset images, or keypoints with noise."""
+        if self.avatar.driving == "kpt" and batch.keypoints is not None:
+            noise = torch.randn(batch.keypoints.shape, generator=self._generator)
+            return batch.keypoints + self.config.keypoint_noise * noise.to(batch.keypoints)
+        return batch.hmc if self.avatar.driving == "hmc" else None
+
+    # ---- results
+
+    def finished_avatar(self) -> Avatar:
+        """A frozen copy on the CPU with sample codes and the record of how it was trained."""
+        avatar = self.avatar.for_inference().to("cpu")
+        codes = spread(self._train_frames, STORED_SAMPLES)
+        shot = snapshot(avatar, self.packed, None, frames=codes)
+        avatar.set_samples(torch.from_numpy(shot.codes_q), torch.from_numpy(shot.codes_u), shot.segments)
+        avatar.record = {
+            "variant": self.config.variant,
+            "seed": self.config.seed,
+            "config": to_json(self.config),
+            "config_hash": config_hash(self.config),
+            "capture": self.packed.name,
+            "frames": len(self._train_frames),
+            "step": self.step,
+            "seconds": round(self.seconds, 1),
+            "scalars": dict(self._scalars),
+            "validation": self._validation,
+            **provenance(),
+        }
+        return avatar
+
+    # ---- stopping and going on
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the run's future depends on, as tensors and a JSON body."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.avatar.state_dict().items()}
+        for k, parameter in enumerate(self._parameters):
+            for name, tensor in self._optimiser.state.get(parameter, {}).items():
+                tensors[f"adam/{k}/{name}"] = tensor
+        tensors |= {"generator": self._generator.get_state(), "pending": self._pending}
+        body = {
+            "format": FORMAT,
+            "version": 1,
+            "config": to_json(self.config),
+            "avatar": to_json(self.avatar.config),
+            "capture": self.packed.hash,
+            "step": self.step,
+            "seconds": self.seconds,
+            "scalars": self._scalars,
+            "validation": self._validation,
+        }
+        return tensors, body
+
+    def load_state_dict(self, tensors: dict[str, Tensor], body: dict[str, Any], what: str = "checkpoint") -> None:
+        """Go on from ``state_dict``'s result.
+
+        Raises:
+            InputError: if it is another run's, or damaged.
+        """
+        if body.get("config") != to_json(self.config):
+            raise InputError(what, expected="a run with this config", got="another run's")
+        if body.get("capture") != self.packed.hash:
+            raise InputError(what, expected="a run on this pack of the capture", got="one on another pack")
+        step, seconds = body.get("step"), body.get("seconds")
+        if type(step) is not int or not 0 <= step <= self.config.steps or not isinstance(seconds, int | float):
+            raise InputError(what, expected=f"a step up to {self.config.steps}", got=repr(step))
+        names = self.avatar.state_dict()
+        model = {k: take(tensors, f"model/{k}", tuple(v.shape), v.dtype, what) for k, v in names.items()}
+        adam = {
+            parameter: {
+                name: torch.empty_like(parameter).copy_(take(tensors, f"adam/{k}/{name}", shape, torch.float32, what))
+                if shape
+                else take(tensors, f"adam/{k}/{name}", shape, torch.float32, what).to(self.device)
+                for name, shape in (("exp_avg", shape), ("exp_avg_sq", shape), ("step", ()))
+            }
+            for k, parameter in enumerate(self._parameters)
+            if step > 0
+            for shape in [tuple(parameter.shape)]
+        }
+        pending = take(tensors, "pending", (None,), torch.long, what)
+        if len(pending) and not 0 <= int(pending.min()) <= int(pending.max()) < len(self._train_frames):
+            raise InputError(f"{what}, pending", expected="frames of the train split", got="others")
+        state = take(tensors, "generator", tuple(self._generator.get_state().shape), torch.uint8, what)
+        with torch.no_grad():
+            self.avatar.load_state_dict(model)
+            for parameter, values in adam.items():
+                self._optimiser.state[parameter] = values
+        self._generator.set_state(state)
+        self._pending, self.step, self.seconds = pending, step, float(seconds)
+        self._scalars = {str(k): float(v) for k, v in (body.get("scalars") or {}).items()}
+        self._validation = body.get("validation")
+
+    def save(self, path: Path | str) -> None:
+        """Write a checkpoint, atomically; call it between two steps."""
+        save_tensors(Path(path), *self.state_dict())
+
+    @staticmethod
+    def resume(path: Path | str, packed: PackedCapture, device: torch.device | str = "cpu") -> Training:
+        """Go on with a saved run.
+
+        Raises:
+            InputError: if the file is damaged or foreign, or the capture is another.
+        """
+        what = f"checkpoint {path}"
+        tensors, body = load_tensors(Path(path), what="checkpoint", kind=FORMAT)
+        config = from_json(TrainConfig, body.get("config"), what=f"{what}, config")
+        sizes = from_json(AvatarConfig, body.get("avatar"), what=f"{what}, avatar")
+        fresh = build_avatar(sizes, None, packed, config.seed, None)
+        training = Training(config, packed, device, avatar=fresh)
+        training.load_state_dict(tensors, body, what)
+        return training
+
+
+def train(
+    config: TrainConfig,
+    packed: PackedCapture,
+    device: torch.device | str = "cpu",
+    *,
+    base: Avatar | None = None,
+    resume: Path | None = None,
+) -> Generator[TrainState, None, Avatar]:
+    """Train from the start, or from the checkpoint ``resume``; returns the finished avatar."""
+    training = (
+        Training(config, packed, device, base=base) if resume is None else Training.resume(resume, packed, device)
+    )
+    yield from training.run()
+    return training.finished_avatar()
+
+
+def one_cycle(step: int, steps: int, peak: float) -> float:
+    """The learning rate: from a tenth of ``peak`` up in 5 % of the steps, down to a 200th, along cosines."""
+    rise = max(1.0, 0.05 * steps)
+    if step < rise:
+        low, high, along = peak / 10, peak, step / rise
+    else:
+        low, high, along = peak, peak / 200, (step - rise) / max(1.0, steps - rise)
+    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * along))
