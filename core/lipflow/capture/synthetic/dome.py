@@ -236,9 +236,9 @@ class _Recorder:
         return _bytes(torch.cat(photos).numpy()), _bytes(torch.cat(masks).numpy())
 
     def _texture_bytes(self, texture: FloatArray) -> Bytes:
-        """A texture as it lies on disk, [3, T, T]: upside down, and no channel of a covered texel at 0 (invalid)."""
+        """A texture as it lies on disk, [3, T, T]: first row v = 1, no channel of a covered texel at 0 (invalid)."""
         covered = self.shader.appearance.texels.valid[..., None]
-        return np.moveaxis(np.where(covered, np.maximum(_bytes(texture), 1), 0)[::-1], -1, 0).astype(np.uint8)
+        return np.moveaxis(np.where(covered, np.maximum(_bytes(texture), 1), 0), -1, 0).astype(np.uint8)
 
     def _write(self, kind: str, segment: str, camera: str, number: str, picture: Bytes) -> None:
         write_image(self.out / kind / segment / camera / f"{number}.png", picture)
@@ -282,7 +282,7 @@ class _Recorder:
                 sums[0] += values
                 sums[1] += values**2
         meshes, textures = meshes / len(sample), textures / len(sample)
-        covered = self.shader.appearance.texels.valid[::-1]
+        covered = self.shader.appearance.texels.valid
         variance = (textures[1] - textures[0] ** 2)[:, covered].mean()
         _write_bytes(self.out / "vert_mean.bin", meshes[0].astype("<f4").tobytes())
         _write_text(self.out / "vert_var.txt", f"{max(float((meshes[1] - meshes[0] ** 2).mean()), 1e-6):.9g}\n")
