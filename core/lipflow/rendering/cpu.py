@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from lipflow.camera import Camera
 from lipflow.mesh import Topology
-from lipflow.rendering import cpu_backward, cpu_kernels
+from lipflow.rendering import cpu_backward, cpu_kernels, cpu_silhouette
 from lipflow.rendering.base import RenderOutput, check_inputs, projection_matrices
 from lipflow.rendering.threads import LAYER, worker_count
 
@@ -41,6 +41,11 @@ class MeshTables:
         order = np.argsort(corners, kind="stable").astype(np.int32)
         starts = np.searchsorted(corners[order], np.arange(self.vertex_count + 1)).astype(np.int32)
         return order, starts
+
+    @cached_property
+    def twins(self) -> npt.NDArray[np.int32]:
+        """Each triangle's edges in the triangles beyond, [3 F] (see ``cpu_silhouette``)."""
+        return cpu_silhouette.twin_edges(self.faces)
 
     @cached_property
     def _groups(self) -> dict[int, tuple[npt.NDArray[np.int32], ...]]:
@@ -89,6 +94,7 @@ def draw(
     height, width = size
     bands = -(-height // cpu_kernels.BAND_ROWS)
     points, pixels = np.empty((views, count, 3)), np.empty((views, count, 2))
+    cpu_kernels.project(vertices, projection, points, pixels)
     drawing = Drawing(
         points,
         np.empty((views, triangles, 10)),
@@ -97,7 +103,6 @@ def draw(
         np.zeros((views, triangles), np.uint8),
     )
     counts = np.empty((views, cpu_kernels.SETUP_CHUNKS, bands), np.int32)
-    cpu_kernels.project(vertices, projection, points, pixels)
     cpu_kernels.set_up(
         points,
         pixels,
@@ -185,7 +190,7 @@ def draw_backward(
 
 
 class _Render(torch.autograd.Function):
-    """(vertices [B, V, 3], projection f64 [B, 3, 4], textures [B or 1, T, T, C]) -> rgb [B, H, W, C], mask, index, depth."""
+    """vertices [B, V, 3], projection f64 [B, 3, 4], textures [B or 1, T, T, C] -> rgb, mask, index, depth."""
 
     @staticmethod
     def forward(
@@ -225,13 +230,74 @@ class _Render(torch.autograd.Function):
             None if grad_depth is None else grad_depth.contiguous().numpy(),
             ctx.needs_input_grad[2],
         )
-        grad_vertices, grad_projection = None, None
-        if ctx.needs_input_grad[0]:
-            grad_vertices = (grad_points @ projection[:, :, :3]).float()
-        if ctx.needs_input_grad[1]:
-            homogeneous = torch.nn.functional.pad(vertices.double(), (0, 1), value=1.0)
-            grad_projection = grad_points.transpose(1, 2) @ homogeneous
+        grad_vertices, grad_projection = _through_projection(grad_points, vertices, projection)
         return grad_vertices, grad_projection, grad_textures, None, None, None
+
+
+class _Soften(torch.autograd.Function):
+    """Hard rgb [B, H, W, C] and mask [B, H, W] -> the same with smooth silhouettes (see ``cpu_silhouette``)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rgb: Tensor,
+        mask: Tensor,
+        vertices: Tensor,
+        projection: Tensor,
+        index: Tensor,
+        depth: Tensor,
+        mesh: MeshTables,
+        near: float,
+    ) -> tuple[Tensor, Tensor]:
+        points, pixels = _projected(vertices, projection)
+        blends, owners = torch.empty(*index.shape, 2), torch.empty(*index.shape, 2, dtype=torch.int32)
+        cpu_silhouette.find_blends(
+            index.numpy(),
+            depth.numpy(),
+            points,
+            pixels,
+            mesh.faces,
+            mesh.twins,
+            near,
+            blends.numpy(),
+            owners.numpy(),
+        )
+        ctx.mesh = mesh
+        ctx.save_for_backward(rgb, mask, vertices, projection, blends, owners)
+        return _blended(rgb, blends), _blended(mask[..., None], blends)[..., 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_rgb: Tensor, grad_mask: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        rgb, mask, vertices, projection, blends, owners = ctx.saved_tensors
+        points, pixels = _projected(vertices, projection)
+        grad_points = np.zeros_like(points)
+        for image, grad in ((rgb, grad_rgb.contiguous()), (mask[..., None], grad_mask.contiguous()[..., None])):
+            cpu_silhouette.blends_backward(
+                image.numpy(), grad.numpy(), blends.numpy(), owners.numpy(), points, pixels, ctx.mesh.faces, grad_points
+            )
+        grad_vertices, grad_projection = _through_projection(torch.from_numpy(grad_points), vertices, projection)
+        grad_rgb = _blended(grad_rgb.contiguous(), blends, transposed=True)
+        return grad_rgb, None, grad_vertices, grad_projection, None, None, None, None
+
+
+def _projected(vertices: Tensor, projection: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Homogeneous pixels [B, V, 3] and pixels [B, V, 2] of vertices [B, V, 3]."""
+    points, pixels = np.empty(vertices.shape), np.empty((*vertices.shape[:2], 2))
+    cpu_kernels.project(vertices.numpy(), projection.numpy(), points, pixels)
+    return points, pixels
+
+
+def _blended(image: Tensor, blends: Tensor, *, transposed: bool = False) -> Tensor:
+    out = torch.empty_like(image)
+    cpu_silhouette.apply_blends(image.numpy(), blends.numpy(), transposed, out.numpy())
+    return out
+
+
+def _through_projection(grad_points: Tensor, vertices: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
+    """From the gradient of homogeneous pixels [B, V, 3] to that of the vertices and of the projection [B, 3, 4]."""
+    homogeneous = torch.nn.functional.pad(vertices.double(), (0, 1), value=1.0)
+    return (grad_points @ projection[:, :, :3]).float(), grad_points.transpose(1, 2) @ homogeneous
 
 
 class CpuRenderer:
@@ -251,14 +317,19 @@ class CpuRenderer:
     def render(self, vertices: Tensor, texture: Tensor, cameras: Camera) -> RenderOutput:
         check_inputs(self.topology, vertices, texture, cameras)
         projection = projection_matrices(cameras, vertices.shape[0])
+        vertices = vertices.float().contiguous()
         rgb, mask, index, depth = _Render.apply(
-            vertices.float().contiguous(),
+            vertices,
             projection,
             texture.float().permute(0, 2, 3, 1).contiguous(),
             self._mesh,
             cameras.size,
             self._settings,
         )
+        if self.silhouette:
+            rgb, mask = _Soften.apply(
+                rgb, mask, vertices, projection, index, depth.detach(), self._mesh, self._settings.near
+            )
         return RenderOutput(rgb.permute(0, 3, 1, 2), mask, index, depth)
 
 
@@ -266,7 +337,7 @@ def warm_up() -> None:
     """Compile all kernels, or load them from disk, by drawing one triangle."""
     corner = np.array([[0, 1, 2]], np.int32)
     points = np.array([[0, 0], [0, 1], [1, 0]], np.float32)
-    renderer = CpuRenderer(Topology(corner, points, corner, 3))
+    renderer = CpuRenderer(Topology(corner, points, corner, 3), silhouette=True)
     vertices = torch.nn.functional.pad(torch.as_tensor(points), (0, 1), value=10.0)[None].requires_grad_()
     camera = Camera(torch.eye(3), torch.eye(3), torch.zeros(3), (2, 2))
     output = renderer.render(vertices, torch.ones(1, 3, 2, 2), camera)

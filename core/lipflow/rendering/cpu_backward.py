@@ -58,10 +58,22 @@ def _lookup_backward(places, g, at, fu, fv, texture, grad_texture, with_texture)
 
 @helper
 def _triangle(  # type: ignore[no-untyped-def]
-    n, t, index, boxes, planes, corner_uv, T, texture, grad_rgb, grad_depth, with_depth, grad_texture, with_texture
+    n,
+    t,
+    index,
+    boxes,
+    planes,
+    corner_uv,
+    T,
+    channels,
+    texture,
+    grad_rgb,
+    grad_depth,
+    with_depth,
+    grad_texture,
+    with_texture,
 ):
     """Gradients of one triangle's pixels: adds to ``grad_texture``, returns those of the triangle's planes."""
-    channels = grad_rgb.shape[3]
     sx, sy, s0 = planes[n, t, 0], planes[n, t, 1], planes[n, t, 2]
     ux, uy, u0 = planes[n, t, 3], planes[n, t, 4], planes[n, t, 5]
     vx, vy, v0 = planes[n, t, 6], planes[n, t, 7], planes[n, t, 8]
@@ -71,7 +83,7 @@ def _triangle(  # type: ignore[no-untyped-def]
     for y in range(boxes[n, t, 2], boxes[n, t, 3] + 1):
         dy = y - y0
         s_row, u_row, v_row = sy * dy + s0, uy * dy + u0, vy * dy + v0
-        colours = grad_rgb[n, y].reshape(-1)
+        row = ((n * index.shape[1]) + y) * index.shape[2]
         for x in range(boxes[n, t, 0], boxes[n, t, 1] + 1):
             if index[n, y, x] != t:
                 continue
@@ -79,16 +91,16 @@ def _triangle(  # type: ignore[no-untyped-def]
             z = 1.0 / (sx * dx + s_row)
             u, v = (ux * dx + u_row) * z, (vx * dx + v_row) * z  # from the first corner's
             i00, i01, i10, i11, fu, fv, inside_u, inside_v = texel(u_first + u, v_first + v, T, channels)
-            places, pixel = (i00, i01, i10, i11), np.uintp(x * channels)
+            places, pixel = (i00, i01, i10, i11), np.uintp((row + x) * channels)
             texel_gu = texel_gv = np.float32(0.0)
             if channels == 3:  # a number of rounds that the compiler knows
                 for ch in range(np.uintp(3)):
-                    g = colours[pixel + ch]
+                    g = grad_rgb[pixel + ch]
                     du, dv = _lookup_backward(places, g, ch, fu, fv, texture, grad_texture, with_texture)
                     texel_gu, texel_gv = texel_gu + du, texel_gv + dv
             else:
                 for ch in range(np.uintp(channels)):
-                    g = colours[pixel + ch]
+                    g = grad_rgb[pixel + ch]
                     du, dv = _lookup_backward(places, g, ch, fu, fv, texture, grad_texture, with_texture)
                     texel_gu, texel_gv = texel_gu + du, texel_gv + dv
             gu, gv = texel_gu * inside_u * T * z, texel_gv * inside_v * T * z
@@ -151,6 +163,7 @@ def backward_groups(  # type: ignore[no-untyped-def]
     views, T, own_texture = index.shape[0], textures.shape[1], textures.shape[0] > 1
     # Views that share a texture belong to one task; views with their own are tasks of their own.
     tasks_per_group = views if own_texture else 1
+    colours, channels = grad_rgb.reshape(-1), textures.shape[3]
     for worker in prange(workers):
         for task in range(worker, len(groups) * tasks_per_group, workers):
             group, first_view = groups[task // tasks_per_group], task % tasks_per_group
@@ -168,8 +181,9 @@ def backward_groups(  # type: ignore[no-untyped-def]
                             planes,
                             corner_uv,
                             T,
+                            channels,
                             texture,
-                            grad_rgb,
+                            colours,
                             grad_depth,
                             with_depth,
                             target,

@@ -207,7 +207,10 @@ def texel(u, v, T, channels):  # type: ignore[no-untyped-def]
         right and down; and twice 1, or 0 where the coordinate was clamped and the image does not change with it.
     """
     column, row = u * T - 0.5, v * T - 0.5
-    clamped_column, clamped_row = min(max(column, 0.0), T - 1.0), min(max(row, 0.0), T - 1.0)
+    # In this order NaN becomes 0: never a place outside the texture.
+    clamped_column, clamped_row = column if column > 0.0 else 0.0, row if row > 0.0 else 0.0
+    clamped_column = clamped_column if clamped_column < T - 1.0 else T - 1.0
+    clamped_row = clamped_row if clamped_row < T - 1.0 else T - 1.0
     i, j = int(clamped_row), int(clamped_column)
     fu, fv = np.float32(clamped_column - j), np.float32(clamped_row - i)
     inside_u, inside_v = 1.0 if clamped_column == column else 0.0, 1.0 if clamped_row == row else 0.0
