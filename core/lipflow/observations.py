@@ -157,7 +157,7 @@ class HmcObservation(Observation):
 
     images: Tensor  # [3, h, w] in [0, 1]: mouth, left eye, right eye; square root of the linear intensity
     cameras: Camera  # 3, head frame
-    masks: Tensor | None = None  # [3, h, w] 1 where the image shows the face; None: wherever the render does
+    masks: Tensor | None = None  # [3, h, w] 1 where the image shows the face; None: see ``visible_region``
     noise: float = 0.05  # σ of a pixel's value
     patch: int = 8  # side, in pixels, of the patch within which errors go together
     compensate_gain: bool = True
@@ -192,7 +192,7 @@ class HmcObservation(Observation):
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
         rendered, covered = self.render(avatar, z)
-        visible = covered if self.masks is None else covered * self.masks
+        visible = visible_region(covered, self.masks)
         gain = self.gains(rendered, visible)
         lit = gain[..., None, None] * rendered
         per_view = image_energy(lit[:, :, None], self.images[:, None], visible, self.noise, self.patch)
@@ -227,7 +227,7 @@ class FrontalObservation(Observation):
 
     image: Tensor  # [3, H, W] linear RGB in [0, 1]
     camera: Camera  # head frame
-    mask: Tensor | None = None  # [H, W] 1 where the image shows the face; None: wherever the render does
+    mask: Tensor | None = None  # [H, W] 1 where the image shows the face; None: see ``visible_region``
     driven_by: KeypointObservation | HmcObservation | None = None  # conditions the prior, adds no energy
     noise: float = 0.05  # σ of a pixel's linear value
     patch: int = 8  # side, in pixels, of the patch within which errors go together
@@ -250,7 +250,7 @@ class FrontalObservation(Observation):
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
         rendered, covered = self.render(avatar, z)
-        visible = covered if self.mask is None else covered * self.mask
+        visible = visible_region(covered, self.mask)
         energy = image_energy(rendered, self.image, visible, self.noise, self.patch)
         error = (rendered.detach() - self.image).abs() * visible[:, None]
         return Comparison(energy, {"render": rendered.detach(), "error": error, "visible": visible})
@@ -272,6 +272,19 @@ def image_energy(rendered: Tensor, image: Tensor, visible: Tensor, noise: float,
     mean = squared.sum((-1, -2)) / visible.sum((-1, -2)).clamp_min(1.0)
     measurements = image.shape[-1] * image.shape[-2] / patch**2
     return 0.5 * measurements / noise**2 * mean
+
+
+def visible_region(covered: Tensor, mask: Tensor | None) -> Tensor:
+    """Where images are compared: [..., h, w] from what the render covers [..., h, w] and the image's mask [..., h, w].
+
+    Without a mask, all that the render covers but a rim of 1/64 of the width: there, an error of a few pixels in the
+    outline would compare the face with the background, which no gradient of a rendered texture mends.
+    """
+    if mask is not None:
+        return covered * mask
+    rim = -(-covered.shape[-1] // 64)
+    outside = torch.nn.functional.max_pool2d(1 - covered.flatten(0, -3), 2 * rim + 1, stride=1, padding=rim)
+    return (1 - outside).view_as(covered)
 
 
 def render_views(avatar: Avatar, z: Tensor, cameras: Camera) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,383 @@
+"""Fitting: every prior, both optimisers, both spaces; what is sent into a running fit; what must stay the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lipflow.avatar import Avatar
+from lipflow.checks import InputError
+from lipflow.fitting import FitConfig, FitState, fit, make_problem
+from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
+from lipflow.solvers import LevenbergMarquardt
+from support.random_avatar import AVATARS, TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
+
+FAINT = 1e-6  # a prior weight that only decides where the data do not
+LM = FitConfig(optimiser="lm", iterations=30, tolerance=1e-6)
+ADAM = FitConfig(optimiser="adam", iterations=60, tolerance=0)
+IMAGE_ADAM = replace(ADAM, learning_rate=0.15, prior_weight=0.01)
+_made: dict[str, Avatar] = {}
+
+
+@pytest.fixture(params=list(AVATARS))
+def avatar(request) -> Avatar:
+    return made(request.param)
+
+
+def made(name: str) -> Avatar:
+    if name not in _made:
+        _made[name] = random_avatar(tiny_config(*AVATARS[name]))
+    return _made[name]
+
+
+def config_for(avatar: Avatar, config: FitConfig) -> FitConfig:
+    """The same, under N(0, I) where keypoints drive nothing."""
+    return replace(config, prior="standard-normal") if avatar.driving == "hmc" else config
+
+
+def code(seed: int) -> torch.Tensor:
+    return torch.randn(16, generator=torch.Generator().manual_seed(seed))
+
+
+def keypoints_of(avatar: Avatar, z: torch.Tensor, **options: object) -> KeypointObservation:
+    points = avatar.keypoint_camera.project_normalised(avatar.decode_landmarks(z))
+    return replace(KeypointObservation.for_avatar(avatar, points), **options)
+
+
+def headset_of(avatar: Avatar, z: torch.Tensor) -> HmcObservation:
+    blank = HmcObservation.for_avatar(avatar, torch.zeros(3, *TINY_HMC))
+    images, masks = blank.render(avatar, z[None])
+    return replace(blank, images=images[0].clamp(0, 1), masks=masks[0])
+
+
+def frontal_of(avatar: Avatar, z: torch.Tensor) -> FrontalObservation:
+    blank = FrontalObservation(torch.zeros(3, *TINY_PHOTO), avatar.keypoint_camera, driven_by=keypoints_of(avatar, z))
+    image, mask = blank.render(avatar, z[None])
+    return replace(blank, image=image[0].clamp(0, 1), mask=mask[0])
+
+
+def run(avatar: Avatar, observation: Observation, config: FitConfig, **options: object) -> list[FitState]:
+    return list(fit(avatar, observation, config, **options))
+
+
+def landmark_error_mm(avatar: Avatar, state: FitState, z: torch.Tensor) -> float:
+    return (avatar.decode_landmarks(torch.from_numpy(state.z)) - avatar.decode_landmarks(z)).norm(dim=-1).mean().item()
+
+
+def mesh_error_mm(avatar: Avatar, state: FitState, z: torch.Tensor) -> float:
+    return (avatar.decode_mesh(torch.from_numpy(state.z)) - avatar.decode_mesh(z)).norm(dim=-1).mean().item()
+
+
+# ---- keypoints
+
+
+@pytest.mark.parametrize("space", ["z", "u"])
+def test_a_code_is_found_again_from_its_keypoints(avatar, space):
+    z = code(1)
+    config = config_for(avatar, replace(LM, space=space, prior_weight=FAINT))
+    states = run(avatar, keypoints_of(avatar, z), config, z0=torch.zeros(16))
+    assert landmark_error_mm(avatar, states[0], z) > 1
+    assert landmark_error_mm(avatar, states[-1], z) < 0.02
+    assert states[-1].converged
+
+
+def test_the_energy_never_rises_and_adds_up(avatar):
+    states = run(avatar, keypoints_of(avatar, code(1)), config_for(avatar, replace(LM, prior_weight=0.3)))
+    energies = [state.energy for state in states]
+    assert energies == sorted(energies, reverse=True)
+    assert energies[-1] < energies[0]
+    for state in states:
+        assert state.energy == pytest.approx(state.data_energy - 0.3 * state.log_likelihood, rel=1e-4)
+
+
+@pytest.mark.parametrize("space", ["z", "u"])
+def test_both_optimisers_find_the_same_minimum(avatar, space):
+    """Up to the kinks of the networks' rectifiers, where a gradient does not vanish at the minimum."""
+    observation = keypoints_of(avatar, code(2), noise=2.0)
+    lm = run(avatar, observation, config_for(avatar, replace(LM, space=space, iterations=60, tolerance=1e-9)))[-1]
+    adam = replace(ADAM, space=space, iterations=600, learning_rate=0.03)
+    slow = run(avatar, observation, config_for(avatar, adam), z0=lm.z)[-1]
+    assert slow.energy == pytest.approx(lm.energy, abs=0.1)
+    from_start = run(avatar, observation, config_for(avatar, adam))[-1]
+    assert from_start.energy == pytest.approx(lm.energy, abs=0.3)
+
+
+def test_the_gradients_of_both_solvers_are_those_of_the_energy(avatar):
+    """Finite differences in float64 of energy(z) − λ log p(z), along random directions."""
+    exact = random_avatar(tiny_config(*AVATARS[next(n for n, a in _made.items() if a is avatar)])).double()
+    observation = keypoints_of(exact, code(1).double(), weights=torch.ones(136).double())
+    config = config_for(exact, replace(LM, prior_weight=0.7))
+    problem = make_problem(exact, observation, config)
+    z, direction = code(5).double(), torch.nn.functional.normalize(code(6).double(), dim=0)
+    if exact.driving == "hmc":
+        problem.prior.double()
+        problem.mu, problem.log_sigma = problem.mu.double(), problem.log_sigma.double()
+
+    def energy(at: torch.Tensor) -> float:
+        log_p = problem.prior.log_prob(at[None], problem.context)
+        return (observation.energy(exact, at[None]) - 0.7 * log_p).item()
+
+    slope = (energy(z + 1e-6 * direction) - energy(z - 1e-6 * direction)) / 2e-6
+    point = LevenbergMarquardt(problem, z, config).point
+    assert point.energy == pytest.approx(energy(z))
+    assert (point.gradient @ direction).item() == pytest.approx(slope, rel=1e-4)
+
+
+def test_a_pinned_keypoint_is_met_more_closely():
+    avatar, z = made("gaussian-kpt"), code(1)
+    points = keypoints_of(avatar, z).keypoints.clone()
+    points[9] += 0.05
+    errors = []
+    for weight in (1.0, 1000.0):
+        weights = torch.ones(136)
+        weights[9] = weight
+        state = run(avatar, KeypointObservation.for_avatar(avatar, points, weights), LM)[-1]
+        errors.append(np.linalg.norm(state.extras["projected"][9] - points[9].numpy()))
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_without_likelihood_only_the_data_count(avatar):
+    observation = keypoints_of(avatar, code(1))
+    off = run(avatar, observation, config_for(avatar, replace(LM, likelihood=False)))
+    zero = run(avatar, observation, config_for(avatar, replace(LM, prior_weight=0.0)))
+    assert off[-1].energy == off[-1].data_energy < 1e-2
+    np.testing.assert_array_equal(off[-1].z, zero[-1].z)
+    assert np.isfinite(off[-1].log_likelihood)
+
+
+def test_the_prior_decides_what_the_data_do_not_show():
+    """All keypoints ignored: the fit ends at the most likely code, u at μ when the density is taken in u."""
+    avatar, z = made("flow-kpt"), code(1)
+    observation = keypoints_of(avatar, z, weights=torch.zeros(136))
+    problem = make_problem(avatar, observation, LM)
+    end = run(avatar, observation, replace(LM, space="u"), z0=code(3))[-1]
+    np.testing.assert_allclose(end.u, problem.mu.numpy(), atol=0.02)
+    mode = run(avatar, observation, LM, z0=code(3))[-1]
+    assert mode.log_likelihood > end.log_likelihood
+
+
+# ---- images
+
+
+@pytest.mark.parametrize("space", ["z", "u"])
+def test_a_headset_fit_finds_the_whole_face(space):
+    avatar, z = made("flow-hmc"), code(1)
+    states = run(avatar, headset_of(avatar, z), replace(IMAGE_ADAM, space=space), z0=z + 0.7 * code(2))
+    assert states[-1].data_energy < 0.15 * states[0].data_energy
+    assert mesh_error_mm(avatar, states[-1], z) < 0.5 * mesh_error_mm(avatar, states[0], z)
+    assert np.abs(states[-1].extras["error"]).mean() < 0.5 * np.abs(states[0].extras["error"]).mean()
+
+
+def test_a_headset_fit_without_masks_does_not_mistake_the_background_for_the_face():
+    avatar, z = made("flow-hmc"), code(1)
+    observation = headset_of(avatar, z)
+    light = torch.where(observation.masks > 0, observation.images, 1.0)
+    states = run(avatar, replace(observation, images=light, masks=None), IMAGE_ADAM, z0=z + 0.3 * code(2))
+    assert mesh_error_mm(avatar, states[-1], z) < 0.8 * mesh_error_mm(avatar, states[0], z)
+
+
+def test_a_frontal_fit_lowers_the_error_under_a_prior_driven_by_keypoints():
+    avatar, z = made("flow-kpt"), code(1)
+    states = run(avatar, frontal_of(avatar, z), IMAGE_ADAM)
+    assert states[-1].data_energy < 0.1 * states[0].data_energy
+    np.testing.assert_allclose(states[0].z, run(avatar, keypoints_of(avatar, z), LM)[0].z, atol=1e-5)
+
+
+def test_adam_stops_when_nothing_is_gained():
+    avatar, z = made("gaussian-kpt"), code(1)
+    states = run(avatar, keypoints_of(avatar, z), replace(ADAM, iterations=3000, tolerance=1e-3))
+    assert states[-1].converged
+    assert states[-1].iteration < 3000
+
+
+def test_pictures_come_when_asked_for():
+    avatar, z = made("flow-hmc"), code(1)
+    observation = headset_of(avatar, z)
+    rare = run(avatar, observation, replace(ADAM, iterations=5))
+    assert [("render" in state.extras) for state in rare] == [True, False, False, False, False, True]
+    assert all(state.extras["gain"].shape == (3,) for state in rare)
+    often = run(avatar, observation, replace(ADAM, iterations=4, pictures_every=2))
+    assert [("render" in state.extras) for state in often] == [True, False, True, False, True]
+    assert often[0].extras["render"].shape == often[0].extras["error"].shape == (3, *TINY_HMC)
+
+
+# ---- the generator
+
+
+def test_the_first_state_is_the_start(avatar):
+    observation = keypoints_of(avatar, code(1))
+    problem = make_problem(avatar, observation, config_for(avatar, LM))
+    expected = {
+        "prior": problem.prior.start(problem.context)[0],
+        "zero": torch.zeros(16),
+        "sample": problem.prior.sample(problem.context, 1, generator=torch.Generator().manual_seed(7))[0, 0],
+    }
+    for start, z in expected.items():
+        first = next(fit(avatar, observation, config_for(avatar, replace(LM, start=start)), seed=7))
+        np.testing.assert_allclose(first.z, z.numpy(), atol=1e-6)
+        assert first.iteration == 0
+    given = next(fit(avatar, observation, config_for(avatar, LM), z0=code(8).numpy()))
+    np.testing.assert_array_equal(given.z, code(8).numpy())
+
+
+@pytest.mark.parametrize("config", [LM, ADAM])
+def test_the_same_arguments_give_the_same_states(avatar, config):
+    config = config_for(avatar, replace(config, start="sample", iterations=5))
+    first, second = (run(avatar, keypoints_of(avatar, code(1)), config, seed=3) for _ in range(2))
+    assert [s.energy for s in first] == [s.energy for s in second]
+    np.testing.assert_array_equal(first[-1].z, second[-1].z)
+    other = run(avatar, keypoints_of(avatar, code(1)), config, seed=4)
+    assert first[0].energy != other[0].energy
+
+
+@pytest.mark.parametrize("config", [LM, ADAM])
+def test_another_observation_goes_on_from_the_same_code(avatar, config):
+    config = config_for(avatar, replace(config, learning_rate=0.2))
+    one, two = keypoints_of(avatar, code(1)), keypoints_of(avatar, code(1) + 0.1 * code(2))
+    running = fit(avatar, one, config, z0=code(3))
+    for _ in range(4):
+        before = next(running)
+    after = running.send(two)
+    assert after.iteration == before.iteration + 1
+    from_scratch = next(fit(avatar, two, config))
+    assert after.energy < 0.5 * from_scratch.energy
+    alone = run(avatar, two, config)[-1]
+    assert list(running)[-1].energy < alone.energy + 0.1 * abs(alone.energy) + 0.5
+
+
+def test_adams_moments_survive_another_observation():
+    avatar = made("gaussian-kpt")
+    observation = keypoints_of(avatar, code(1))
+    config = replace(ADAM, iterations=1000)
+    undisturbed, swapped = fit(avatar, observation, config), fit(avatar, observation, config)
+    for _ in range(4):
+        next(undisturbed), next(swapped)
+    np.testing.assert_allclose(swapped.send(observation).z, next(undisturbed).z, atol=1e-5)
+
+
+def test_the_count_begins_anew_with_what_is_sent():
+    avatar = made("gaussian-kpt")
+    observation = keypoints_of(avatar, code(1))
+    running = fit(avatar, observation, replace(ADAM, iterations=3))
+    for _ in range(3):
+        next(running)
+    assert running.send(observation).iteration == 3
+    rest = list(running)
+    assert [state.iteration for state in rest] == [4, 5]
+
+
+def test_a_fit_that_has_ended_can_be_woken_before_it_returns():
+    avatar = made("gaussian-kpt")
+    running = fit(avatar, keypoints_of(avatar, code(1)), LM)
+    state = next(running)
+    while not state.converged:
+        state = next(running)
+    woken = running.send(keypoints_of(avatar, code(2)))
+    assert not woken.converged or woken.data_energy != state.data_energy
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(running)
+    assert isinstance(ended.value.value, FitState)
+
+
+def test_another_configuration_goes_on_from_the_same_code():
+    avatar = made("flow-kpt")
+    observation = keypoints_of(avatar, code(1))
+    running = fit(avatar, observation, ADAM)
+    for _ in range(5):
+        before = next(running)
+    heavier = running.send(replace(ADAM, prior_weight=50.0))
+    assert np.linalg.norm(heavier.z - before.z) < 1
+    assert heavier.energy == pytest.approx(heavier.data_energy - 50 * heavier.log_likelihood, rel=1e-4)
+    newton = running.send(LM)
+    assert newton.data_energy < heavier.data_energy
+
+
+def test_gradients_are_on_again_between_states():
+    running = fit(made("flow-kpt"), keypoints_of(made("flow-kpt"), code(1)), LM)
+    for _ in range(3):
+        next(running)
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_states_are_copies():
+    running = fit(made("flow-kpt"), keypoints_of(made("flow-kpt"), code(1)), ADAM)
+    first = next(running)
+    kept = first.z.copy()
+    for _ in range(3):
+        next(running).z[:] = np.nan
+    np.testing.assert_array_equal(first.z, kept)
+    assert np.isfinite(next(running).energy)
+
+
+def test_a_fit_leaves_the_avatar_as_it_was():
+    avatar = made("flow-hmc")
+    before = {name: tensor.clone() for name, tensor in avatar.state_dict().items()}
+    run(avatar, headset_of(avatar, code(1)), replace(ADAM, iterations=2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in avatar.state_dict().items())
+    assert all(parameter.grad is None for parameter in avatar.parameters())
+
+
+# ---- bad input
+
+
+def test_an_avatar_driven_by_something_else_says_what_to_do():
+    with pytest.raises(InputError, match="headset images, which drive this avatar's prior, got KeypointObservation"):
+        next(fit(made("flow-hmc"), keypoints_of(made("flow-hmc"), code(1)), LM))
+    assert next(fit(made("standard-normal"), headset_of(made("standard-normal"), code(1)), ADAM)).iteration == 0
+
+
+def test_levenberg_marquardt_wants_keypoints():
+    with pytest.raises(InputError, match="expected keypoints, got HmcObservation; choose Adam"):
+        next(fit(made("flow-hmc"), headset_of(made("flow-hmc"), code(1)), LM))
+
+
+@pytest.mark.parametrize("z0", [torch.zeros(15), torch.full((16,), float("nan")), torch.zeros(1, 16)])
+def test_a_bad_start_is_refused(z0):
+    avatar = made("gaussian-kpt")
+    with pytest.raises(InputError, match="z0: expected"):
+        next(fit(avatar, keypoints_of(avatar, code(1)), LM, z0=z0))
+
+
+def test_a_start_without_a_finite_energy_is_refused():
+    avatar = made("gaussian-kpt")
+    with pytest.raises(InputError, match="a finite energy at the start"):
+        next(fit(avatar, keypoints_of(avatar, code(1)), LM, z0=torch.full((16,), 3e38)))
+
+
+def test_a_bad_observation_sent_in_ends_nothing_but_itself():
+    """The error comes out of send; the caller goes on with a new fit from the last state."""
+    avatar = made("flow-kpt")
+    running = fit(avatar, keypoints_of(avatar, code(1)), LM)
+    state = next(running)
+    with pytest.raises(InputError, match="expected keypoints"):
+        running.send(frontal_of(avatar, code(1)))
+    assert run(avatar, keypoints_of(avatar, code(1)), LM, z0=state.z)[-1].converged
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"iterations": 0},
+        {"learning_rate": float("nan")},
+        {"prior_weight": -1.0},
+        {"tolerance": float("inf")},
+        {"pictures_every": -1},
+        {"optimiser": "sgd"},
+        {"space": "w"},
+        {"start": "mean"},
+        {"prior": "none"},
+    ],
+)
+def test_a_bad_configuration_is_refused(options):
+    with pytest.raises(InputError, match="expected"):
+        FitConfig(**options)
+
+
+def test_each_observation_has_a_configuration_that_suits_it():
+    assert FitConfig.for_observation(keypoints_of(made("flow-kpt"), code(1))).optimiser == "lm"
+    assert FitConfig.for_observation(headset_of(made("flow-hmc"), code(1))).optimiser == "adam"
