@@ -129,6 +129,7 @@ class MultifaceCapture:
         """The cameras that have a picture of ``kind`` of each frame; absences are listed as coarsely as they are."""
         found: dict[FrameId, list[str]] = {id: [] for id in self.frames}
         segments = list(dict.fromkeys(id.segment for id in self.frames))
+        nowhere: list[str] = []
         for camera in cameras:
             absent: list[str] = []
             any_here = False
@@ -143,7 +144,11 @@ class MultifaceCapture:
                         found[id].append(camera)
                     else:
                         absent.append(f"{kind}/{segment}/{camera}/{id.number:06d}.png")
-            self.missing += absent if any_here else [f"{kind}/*/{camera}/"]
+            if any_here:
+                self.missing += absent
+            else:
+                nowhere.append(f"{kind}/*/{camera}/")
+        self.missing += nowhere if len(nowhere) < len(cameras) else [f"{kind}/*/*/"]
         return {id: tuple(names) for id, names in found.items()}
 
     def _find_topology(self) -> tuple[Topology, Path]:
