@@ -18,9 +18,12 @@ from lipflow.capture.synthetic.parts import eye_radius
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.int64]
 
-LIP_SOFTNESS = 0.9  # mm: a smaller gap between the lips is drawn shut, smoothly
+LIP_SOFTNESS = 0.6  # mm: a smaller gap beside a wider one is drawn together, smoothly
+LIPS_STICK = (1.5, 4.5)  # mm
+TEETH_CLEARANCE = 2.6  # mm from the teeth's front to the lips' margin
 LID_REACH, LIP_REACH = 11.0, 11.0  # mm along the skin over which a correction fades
 LID_CLEARANCE = (0.35, 1.1)  # mm over the eyeball: the least, and the most that is kept from the rest pose
+SEAL = 0.02  # mm over the eyeball where the skin ends behind the lids
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,8 @@ class Opening:
         region = np.nonzero(np.minimum(d_upper, d_lower) < reach)[0]
         du, dl = np.minimum(d_upper[region], far), np.minimum(d_lower[region], far)
         # a vertex belongs to the nearer margin; near the corners, to both in part
-        share = np.clip(0.5 + (dl - du) / 3.0, 0, 1)
+        share = np.clip(0.5 + (dl - du) / 2.0, 0, 1)
+        share = np.where(du == 0, 1.0, np.where(dl == 0, 0.0, share))  # the margins themselves meet exactly
         fade_u, fade_l = np.clip(1 - du / reach, 0, 1) ** 1.5, np.clip(1 - dl / reach, 0, 1) ** 1.5
         return Opening(one, other, region, share * fade_u, (1 - share) * fade_l)
 
@@ -68,13 +72,35 @@ def lip_gap(points: Array, lips: Opening) -> tuple[Array, Array]:
     return column, np.interp(column, x[up], y[up]) - np.interp(column, x[low], y[low])
 
 
-def close_lips(points: Array, lips: Opening, *, softness: float = LIP_SOFTNESS) -> None:
-    """Move the lips in place: overlaps are undone, gaps that are small against ``softness`` (mm) are closed."""
+def close_lips(points: Array, lips: Opening, *, always: bool = False) -> None:
+    """Move the lips in place: overlaps are undone, and lips that part by little nowhere part at all.
+
+    A mouth whose widest gap is below ``LIPS_STICK[0]`` mm is shut, one above ``LIPS_STICK[1]`` keeps its gaps but for
+    the last fraction of a millimetre. ``always`` shuts any mouth.
+    """
     column, gap = lip_gap(points, lips)
     positive = np.maximum(gap, 0)
-    missing = positive**2 / (positive + softness) - gap
+    t = np.clip((positive.max() - LIPS_STICK[0]) / (LIPS_STICK[1] - LIPS_STICK[0]), 0, 1)
+    apart = 0.0 if always else t * t * (3 - 2 * t)
+    missing = apart * positive**2 / (positive + LIP_SOFTNESS) - gap
     at = points[lips.region, 0]
     points[lips.region, 1] += lips.shift(column, at, 0.5 * missing, -0.5 * missing)
+
+
+def clear_teeth(points: Array, lips: Opening, upper: Array, lower: Array) -> None:
+    """Move the lips in place until both margins pass at least ``TEETH_CLEARANCE`` in front of the teeth.
+
+    Args:
+        upper, lower: [c, 2] each arch's front as (x, z) in mm, from -x to +x.
+    """
+    x, z = points[:, 0], points[:, 2]
+    column = np.linspace(x[lips.upper].min(), x[lips.upper].max(), 41)
+    missing = []
+    for margin, arch in ((lips.upper, upper), (lips.lower, lower)):
+        order = margin[np.argsort(x[margin])]
+        ahead = np.interp(column, x[order], z[order]) - np.interp(column, arch[:, 0], arch[:, 1])
+        missing.append(np.maximum(TEETH_CLEARANCE - ahead, 0))
+    points[lips.region, 2] += lips.shift(column, points[lips.region, 0], missing[0], missing[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +127,15 @@ def lid_gap(points: Array, lids: Opening, eye: Eye) -> tuple[Array, Array]:
     return column, np.interp(column, a_up[up], e_up[up]) - np.interp(column, a_low[low], e_low[low])
 
 
-def rest_on_eye(points: Array, lids: Opening, eye: Eye, axis: Array, clearance: Array, closing: Array) -> None:
+def rest_on_eye(
+    points: Array, lids: Opening, eye: Eye, axis: Array, clearance: Array, sealed: npt.NDArray[np.bool_], closing: Array
+) -> None:
     """Move the lids in place: the ``closing`` [31] (radians) first, then undo overlaps, then out of the eyeball.
 
     Args:
         axis: [3] where the eye looks, so that the cornea lifts the lid.
         clearance: [n] least distance of each of the region's vertices from the eyeball, mm.
+        sealed: [n] the skin's edge behind the lids, which lies on the eyeball so that no gap shows beside it.
         closing: what a blink misses at each column; the upper lid takes four fifths of it.
     """
     azimuth, elevation, distance = _angles(points[lids.region], eye)
@@ -118,4 +147,4 @@ def rest_on_eye(points: Array, lids: Opening, eye: Eye, axis: Array, clearance: 
     flat = np.cos(elevation)
     direction = np.stack([flat * np.sin(azimuth), np.sin(elevation), flat * np.cos(azimuth)], 1)
     least = eye.radius * eye_radius(direction, axis) + clearance
-    points[lids.region] = eye.centre + direction * np.maximum(distance, least)[:, None]
+    points[lids.region] = eye.centre + direction * np.where(sealed, least, np.maximum(distance, least))[:, None]

@@ -21,14 +21,16 @@ from lipflow.capture.synthetic.contact import (
     LID_CLEARANCE,
     LID_REACH,
     LIP_REACH,
+    SEAL,
     Eye,
     Opening,
+    clear_teeth,
     close_lips,
     lid_gap,
     rest_on_eye,
 )
 from lipflow.capture.synthetic.identity import Identity
-from lipflow.capture.synthetic.mouth_parts import Jaw, Mouth, lash_roots, lash_surface, rigid_motion
+from lipflow.capture.synthetic.mouth_parts import Jaw, LashRoots, Mouth, lash_roots, lash_surface, rigid_motion
 from lipflow.capture.synthetic.units import UNIT_INDEX, UNITS
 from lipflow.checks import InputError
 from lipflow.mesh import FloatArray, IntArray, Landmarks, Topology
@@ -116,6 +118,8 @@ class Neutral:
     bulges: FloatArray  # [3, S, 3] mm of each hidden factor at 1
     blink_missing: tuple[FloatArray, FloatArray]  # [31] radians that a full blink leaves open, for each eye
     clearance: tuple[FloatArray, FloatArray]  # [n] mm of the lids' vertices over the eyeball
+    upper_front: FloatArray  # [c, 2] the upper teeth's front as (x, z) mm
+    lower_front: FloatArray  # [c, 3] the lower teeth's front as (x, y, z) mm, jaw closed
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +142,8 @@ class HeadRig:
     skin_faces: IntArray
     lips: Opening
     lids: tuple[Opening, Opening]
-    lash_roots: tuple[Any, Any]
+    sealed: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]  # which of the lids' regions is the skin's edge
+    lash_roots: tuple[LashRoots, LashRoots]
     jaw: Jaw  # of the base mesh
     jaw_share: FloatArray  # [S] how far each skin vertex moves with the jaw bone
     loops: dict[str, IntArray]
@@ -172,7 +177,7 @@ class HeadRig:
         base += self.base[both].mean(0) - base[both].mean(0)
         skin = np.asarray(self.operator @ base, np.float32)
         eyes = (_fit_eye(base[self.helpers["eye_left"]]), _fit_eye(base[self.helpers["eye_right"]]))
-        close_lips(skin, self.lips, softness=1e9)
+        close_lips(skin, self.lips, always=True)
 
         ears = self.masks["ears"][self.slices["skin"]] > 0.5
         shift = (skin - np.asarray(self.operator @ self.base))[ears].mean(0)
@@ -181,7 +186,7 @@ class HeadRig:
         normals = _normals(skin, self.skin_faces)
         bulges = np.stack([_bulge(skin, normals, name) for name in HIDDEN])
 
-        clearance = tuple(_clearance(skin, lids, eye) for lids, eye in zip(self.lids, eyes))
+        clearance = [_clearance(skin, *both) for both in zip(self.lids, eyes, self.sealed)]
         draft = Neutral(
             identity=identity,
             vertices=skin,
@@ -194,6 +199,8 @@ class HeadRig:
             bulges=bulges,
             blink_missing=(np.zeros(31, np.float32), np.zeros(31, np.float32)),
             clearance=(clearance[0], clearance[1]),
+            upper_front=mouth.front("upper")[:, [0, 2]],
+            lower_front=mouth.front("lower"),
         )
         missing = self._blink_missing(draft)
         ready = replace(draft, blink_missing=missing)
@@ -215,12 +222,16 @@ class HeadRig:
             )
         units = _with_gaze(units, expression.gaze)
         axes = tuple(_look_axis(units, side) for side in ("Left", "Right"))
+        units = _with_soft_blink(units)
         skin = self._skin(neutral, units, hidden)
+        lower_teeth = neutral.jaw.opened(neutral.lower_front, float(units[UNIT_INDEX["jawOpen"]]))
+        clear_teeth(skin, self.lips, neutral.upper_front, lower_teeth[:, [0, 2]])
         close_lips(skin, self.lips)
         for k, side in enumerate(("Left", "Right")):
             blink = float(np.clip(units[UNIT_INDEX[f"eyeBlink{side}"]], 0, 1))
             closing = neutral.blink_missing[k] * blink**2
-            rest_on_eye(skin, self.lids[k], neutral.eyes[k], axes[k][:, 2], neutral.clearance[k], closing)
+            look, clear = axes[k][:, 2], neutral.clearance[k]
+            rest_on_eye(skin, self.lids[k], neutral.eyes[k], look, clear, self.sealed[k], closing)
 
         out = np.empty((self.vertex_count, 3), np.float32)
         out[self.slices["skin"]] = skin
@@ -287,6 +298,17 @@ def _with_gaze(units: FloatArray, gaze: tuple[float, float]) -> FloatArray:
     return out
 
 
+def _with_soft_blink(units: FloatArray) -> FloatArray:
+    """Units whose lids give way to a blink: squint, wide and look units would fold a closed lid over itself."""
+    out = units.copy()
+    for side in ("Left", "Right"):
+        blink = float(np.clip(units[UNIT_INDEX[f"eyeBlink{side}"]], 0, 1))
+        for name, yielding in (("Squint", 0.75), ("Wide", 1.0), ("LookDown", 0.9), ("LookUp", 0.9)):
+            out[UNIT_INDEX[f"eye{name}{side}"]] *= 1 - yielding * blink
+        out[UNIT_INDEX[f"cheekSquint{side}"]] *= 1 - 0.35 * blink
+    return out
+
+
 def _look_axis(units: FloatArray, side: str) -> FloatArray:
     """Rotation [3, 3] of one eye from its look units: first pitch about x, then yaw about y."""
     look = {name: float(units[UNIT_INDEX[f"eyeLook{name}{side}"]]) for name in ("Up", "Down", "Out", "In")}
@@ -305,9 +327,9 @@ def _fit_eye(points: FloatArray) -> Eye:
     return Eye(centre.astype(np.float32), float(np.sqrt(solution[3] + centre @ centre)))
 
 
-def _clearance(skin: FloatArray, lids: Opening, eye: Eye) -> FloatArray:
+def _clearance(skin: FloatArray, lids: Opening, eye: Eye, sealed: npt.NDArray[np.bool_]) -> FloatArray:
     over = np.linalg.norm(skin[lids.region] - eye.centre, axis=1) - eye.radius
-    return np.clip(over, *LID_CLEARANCE).astype(np.float32)
+    return np.where(sealed, SEAL, np.clip(over, *LID_CLEARANCE)).astype(np.float32)
 
 
 def _normals(points: FloatArray, faces: IntArray) -> FloatArray:
@@ -366,7 +388,8 @@ def _assemble(data: dict[str, npt.NDArray[Any]]) -> HeadRig:
     full = jaw.opened(skin, 1.0) - skin
     moved = np.linalg.norm(unit_skin[UNIT_INDEX["jawOpen"]], axis=1)
     share = np.clip(moved / np.maximum(np.linalg.norm(full, axis=1), 5.0), 0, 1)
-    lid_loops = (loops["lid_left"], loops["lid_right"])
+    lids = [Opening.around(skin, data["skin_faces"], loops[f"lid_{side}"], LID_REACH) for side in ("left", "right")]
+    sealed = [np.isin(opening.region, loops[f"seal_{side}"]) for opening, side in zip(lids, ("left", "right"))]
     return HeadRig(
         topology=topology,
         landmarks=landmarks,
@@ -383,10 +406,8 @@ def _assemble(data: dict[str, npt.NDArray[Any]]) -> HeadRig:
         helpers=helpers,
         skin_faces=data["skin_faces"],
         lips=Opening.around(skin, data["skin_faces"], loops["lips_margin"], LIP_REACH),
-        lids=(
-            Opening.around(skin, data["skin_faces"], lid_loops[0], LID_REACH),
-            Opening.around(skin, data["skin_faces"], lid_loops[1], LID_REACH),
-        ),
+        lids=(lids[0], lids[1]),
+        sealed=(sealed[0], sealed[1]),
         lash_roots=(lash_roots(skin, loops["lash_left"]), lash_roots(skin, loops["lash_right"])),
         jaw=jaw,
         jaw_share=share.astype(np.float32),

@@ -80,13 +80,23 @@ class Mouth:
         spine = _SPINE * scale + edge
         return Mouth(arches[0], arches[1], spine.astype(np.float32))
 
+    def front(self, jaw: str) -> FloatArray:
+        """The outermost front of one arch as points [c, 3] from -x to +x: no tooth is ahead of it further out."""
+        teeth = (self.upper if jaw == "upper" else self.lower)[: parts.TOOTH_COUNT * parts.CROWN_VERTICES]
+        middle = 0.5 * (teeth[:, 0].min() + teeth[:, 0].max())
+        way, columns = np.abs(teeth[:, 0] - middle), np.linspace(0, 0.5 * np.ptp(teeth[:, 0]), 14)
+        ahead = np.array([teeth[way >= c - 1e-3, 2].max() for c in columns])
+        x = np.r_[middle - columns[:0:-1], middle + columns]
+        z = np.r_[ahead[:0:-1], ahead]
+        return np.stack([x, np.full(len(x), teeth[:, 1].mean()), z], 1).astype(np.float32)
+
     @staticmethod
     def bend(spine: FloatArray, tongue: tuple[float, float], out: float) -> FloatArray:
         """The spine with the tongue moved inside the mouth (forward, up) and put out."""
         forward, up = tongue
         bent = spine.copy()
         bent[2] += [0, 3.0 * up + 6.0 * out, 3.0 * forward + 24.0 * out]
-        bent[3] += [0, 9.0 * up + 1.0 * out, 5.0 * forward - 3.0 * abs(up) + 34.0 * out]
+        bent[3] += [0, 9.0 * up - 5.0 * out, 5.0 * forward - 3.0 * abs(up) + 34.0 * out]
         return bent
 
     @staticmethod
@@ -94,7 +104,7 @@ class Mouth:
         return parts.tongue_surface(spine, _TONGUE_WIDTH, _TONGUE_THICKNESS).astype(np.float32)
 
 
-FRONT_DEPTH = 5.0  # mm from the lips' line back to the upper front edge
+FRONT_DEPTH = 6.0  # mm from the lips' line back to the upper front edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +127,7 @@ def lash_roots(skin: FloatArray, loop: IntArray) -> LashRoots:
     feet = np.linspace(0.22, 0.93, m)
     half = 0.009
     return LashRoots(
-        _along(skin, one, np.linspace(0.10, 1.0, n + 1)),
+        _along(skin, one, np.linspace(0.10, 0.97, n + 1)),
         _along(skin, other, np.stack([feet - half, feet + half], 1).ravel()),
     )
 
@@ -143,8 +153,8 @@ def lash_surface(skin: FloatArray, roots: LashRoots, centre: FloatArray, length:
     out, up = _lid_frame(upper, centre)
     fan = np.linspace(-0.35, 0.55, n + 1)[:, None] * _side(upper, centre)
     s = np.linspace(0, 1, n + 1)
-    long = (4.2 + 3.4 * np.sin(np.pi * np.clip(0.25 + 0.62 * s, 0, 1)) ** 2) * length
-    near = upper + 0.9 * (0.90 * out + 0.25 * up + 0.3 * fan)
+    long = (3.2 + 2.9 * np.sin(np.pi * np.clip(0.25 + 0.62 * s, 0, 1)) ** 2) * length
+    near = upper + 0.6 * (0.90 * out + 0.25 * up + 0.3 * fan)
     tip_base, tip_out, tip_up = (0.5 * (x[:-1] + x[1:]) for x in (upper, out, up))
     reach = (0.5 * (long[:-1] + long[1:]) * (0.86 + 0.14 * np.cos(2.4 * np.arange(n))))[:, None]
     tips = tip_base + reach * (0.78 * tip_out + 0.55 * tip_up + 0.5 * (fan[:-1] + fan[1:]) * 0.5)
@@ -153,7 +163,7 @@ def lash_surface(skin: FloatArray, roots: LashRoots, centre: FloatArray, length:
     foot = feet.mean(1)
     low_out, low_up = _lid_frame(foot, centre)
     spread = np.linspace(-0.3, 0.5, m)[:, None] * _side(foot, centre)
-    short = (1.9 + 0.5 * np.cos(3.1 * np.arange(m)))[:, None] * length
+    short = (1.5 + 0.4 * np.cos(3.1 * np.arange(m)))[:, None] * length
     low_tips = foot + short * (0.72 * low_out - 0.6 * low_up + 0.4 * spread)
     lower = np.concatenate([feet, low_tips[:, None]], 1).reshape(-1, 3)
     return np.concatenate([upper, near, tips, lower]).astype(np.float32)

@@ -29,6 +29,7 @@ _WIDTHS = np.array([0.74, 0.95, 1.0, 0.9])
 _BLADE = np.array([0.9, 1.0, 0.62, 0.26])  # incisors and canines taper to an edge
 _MOLAR = np.array([0.88, 1.0, 0.98, 0.72])
 
+TOOTH_COUNT, CROWN_VERTICES = 12, 25  # of one jaw
 TONGUE_RINGS, TONGUE_SECTORS = 11, 12
 LASH_UPPER, LASH_LOWER = 22, 18
 
@@ -94,7 +95,7 @@ def teeth(jaw: str) -> Template:
             ring = _cap_and_tube(4, 6)
             inward = _signed_volume(body, ring) < 0
             ring = ring[:, ::-1] if inward else ring
-            faces.append(ring + 25 * len(vertices))
+            faces.append(ring + CROWN_VERTICES * len(vertices))
             vertices.append(body)
             row = (side < 0) + (0 if jaw == "upper" else 2)
             uv.append(_crown_uv(number, row, mirrored=not inward))
@@ -152,12 +153,11 @@ def gums(jaw: str) -> Template:
     vertices = both.reshape(-1, 3)
     flat = np.stack(np.meshgrid(np.arange(n) / (n - 1), np.arange(m) / (m - 1), indexing="ij"), -1).reshape(-1, 2)
     faces = _grid(n, m, close=False)
-    outward = vertices[faces].mean(1) - [0, grow * 14.0, -depth * 0.2]
+    # outwards is away from the ridge's own middle, column by column
+    middle = np.repeat(both.mean(1) + [0, 2.0 * grow, 0], m, axis=0)
+    outward = vertices[faces].mean(1) - middle[faces].mean(1)
     normals = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
-    # the labial faces decide: they must look forward
-    labial = vertices[faces].mean(1)[:, 2] > -4
-    if (normals[labial] * outward[labial]).sum() < 0:
-        faces = faces[:, ::-1]
+    faces = faces[:, ::-1] if (normals * outward).sum() < 0 else faces
     return Template(vertices, faces, flat, faces)
 
 

@@ -82,6 +82,8 @@ def build_rig(raw: RawHead) -> dict[str, npt.NDArray[Any]]:
         "lips_outer": _fine_loop(mouth[LIP_OUTER], quads, polygons, to_fine),
         "lid_left": _fine_loop(eyes[0][LID_MARGIN], quads, polygons, to_fine),
         "lid_right": _fine_loop(eyes[1][LID_MARGIN], quads, polygons, to_fine),
+        "seal_left": [to_fine[i] for i in sorted(eyes[0][_LID_KEPT])],
+        "seal_right": [to_fine[i] for i in sorted(eyes[1][_LID_KEPT])],
         "lash_left": _fine_loop(eyes[0][LASH_ROOT], quads, polygons, to_fine),
         "lash_right": _fine_loop(eyes[1][LASH_ROOT], quads, polygons, to_fine),
     }
