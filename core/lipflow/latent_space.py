@@ -1,0 +1,130 @@
+"""The two latent spaces seen from above: PCA of the prior's space P and of the decoder's space Q (Fig. 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from lipflow.avatar import Avatar
+from lipflow.checks import InputError, check_shape
+
+Codes = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """An orthonormal plane (or more dimensions) through a cloud of codes."""
+
+    mean: Codes  # [Z]
+    axes: Codes  # [k, Z] orthonormal, in falling order of variance; each axis' largest entry is positive
+    spread: Codes  # [k] standard deviation of the cloud along each axis
+    share: Codes  # [k] of the cloud's whole variance, in [0, 1]
+
+    @staticmethod
+    def of(codes: Codes, dimensions: int = 3) -> Projection:
+        """The PCA of codes [N, Z], with at most ``dimensions`` axes.
+
+        Raises:
+            InputError: fewer than two codes, or numbers that are not finite.
+        """
+        check_shape({}, codes=(codes, "N Z"))
+        if len(codes) < 2 or not np.isfinite(codes).all():
+            got = f"{len(codes)}" if len(codes) < 2 else "NaN or infinite numbers"
+            raise InputError("codes", expected="at least 2 finite ones", got=got)
+        with np.errstate(invalid="ignore"):  # equal codes have no variance to take shares of
+            pca = PCA(min(dimensions, *codes.shape), svd_solver="full").fit(codes.astype(np.float64))
+        axes = pca.components_
+        axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
+        variance = pca.explained_variance_
+        share = variance / max(codes.var(0, ddof=1, dtype=np.float64).sum(), np.finfo(np.float64).tiny)
+        return Projection(*(np.asarray(array, np.float32) for array in (pca.mean_, axes, np.sqrt(variance), share)))
+
+    def to_plane(self, codes: Codes) -> Codes:
+        """[..., Z] -> coordinates [..., k]."""
+        return np.asarray((codes - self.mean) @ self.axes.T, np.float32)
+
+    def to_codes(self, coordinates: Codes) -> Codes:
+        """Coordinates [..., k] -> the codes [..., Z] that lie in the plane there."""
+        return np.asarray(self.mean + coordinates @ self.axes, np.float32)
+
+    def moved(self, codes: Codes, axis: int, to: float) -> Codes:
+        """Codes [..., Z] shifted along one axis until their coordinate is ``to``: all else about them stays."""
+        return np.asarray(codes + (to - self.to_plane(codes)[..., axis : axis + 1]) * self.axes[axis], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Codes in both spaces: u is z carried to the prior's space by the flow of the code's own context."""
+
+    z: Codes  # [N, Z]
+    u: Codes  # [N, Z]
+    labels: tuple[str, ...]  # [N] the expression or the input that each belongs to
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """P and Q of one avatar, each with its own projection of the same codes."""
+
+    cloud: Cloud
+    p: Projection
+    q: Projection
+
+    @staticmethod
+    def of(cloud: Cloud, dimensions: int = 3) -> LatentSpace:
+        """Raises InputError as ``Projection.of`` does."""
+        return LatentSpace(cloud, Projection.of(cloud.u, dimensions), Projection.of(cloud.z, dimensions))
+
+
+def stored_cloud(avatar: Avatar) -> Cloud:
+    """The codes of training frames that an avatar's file carries.
+
+    Raises:
+        InputError: if it carries none.
+    """
+    if avatar.samples_z is None or avatar.samples_u is None:
+        raise InputError("avatar", expected="one that carries codes of its training frames", got="one without")
+    return Cloud(_array(avatar.samples_z), _array(avatar.samples_u), avatar.samples_segment)
+
+
+@torch.no_grad()
+def prior_cloud(
+    avatar: Avatar,
+    driving: Tensor | None,
+    labels: tuple[str, ...],
+    *,
+    per_input: int = 100,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Cloud:
+    """Draws from the prior for each of B driving signals [B, ...] (None for an avatar that nothing drives: B = 1).
+
+    ``labels`` names the inputs, ``temperature`` scales the prior's spread. The same seed gives the same codes.
+
+    Raises:
+        InputError: a driving signal that does not suit the avatar, or another number of labels.
+    """
+    context = avatar.context(driving)
+    inputs = 1 if driving is None else len(driving)
+    if len(labels) != inputs:
+        raise InputError("labels", expected=f"{inputs}, one an input", got=len(labels))
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    z = avatar.prior.sample(context, per_input, temperature, generator).flatten(0, 1)  # [B · n, Z]
+    repeated = None if context is None else context.repeat_interleave(per_input, 0)
+    u, _ = avatar.prior.to_prior(z, repeated)
+    return Cloud(_array(z), _array(u), tuple(label for label in labels for _ in range(per_input)))
+
+
+@torch.no_grad()
+def to_prior_space(avatar: Avatar, z: Codes, driving: Tensor | None) -> Codes:
+    """Codes [N, Z], such as the trajectory of a fit, carried to P under one driving signal [1, ...]."""
+    codes = torch.from_numpy(np.asarray(z, np.float32)).to(avatar.vertex_mean.device)
+    return _array(avatar.prior.to_prior(codes, avatar.context(driving))[0])
+
+
+def _array(tensor: Tensor) -> Codes:
+    return np.array(tensor.detach().float().cpu().numpy(), copy=True)
