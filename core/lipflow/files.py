@@ -22,6 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield beside
+        if beside.is_file():
+            beside.chmod(0o644)  # some writers make private files
         if beside.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(beside, path)

@@ -1,0 +1,72 @@
+"""The command line: ``lipflow doctor | capture | train | fit``.
+
+Each command is a frozen dataclass in ``lipflow.commands`` whose fields are its options; tyro makes the parser from
+them. Exit status 0 only when the job was done, 2 for bad input with one line that says what to mend.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import tyro
+from tyro.conf import OmitSubcommandPrefixes, arg, subcommand
+
+from lipflow.checks import InputError
+from lipflow.commands.capture import Check, Synthesize
+from lipflow.commands.doctor import Doctor
+from lipflow.commands.fit import Fit
+from lipflow.commands.train import Train
+
+
+class Command(Protocol):
+    """What every command offers."""
+
+    def run(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Make or check a capture (a folder in the Multiface layout)."""
+
+    command: Annotated[
+        Annotated[Synthesize, subcommand("synthesize")] | Annotated[Check, subcommand("check")], arg(name="")
+    ]
+    """What to do with the capture."""
+
+    def run(self) -> None:
+        self.command.run()
+
+
+Commands = (
+    Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Capture, subcommand("capture")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Fit, subcommand("fit")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    command: Command = tyro.cli(
+        Commands,  # type: ignore[arg-type]
+        prog="lipflow",
+        description="Drivable face avatars with learned inference-time priors.",
+        args=arguments,
+        config=(OmitSubcommandPrefixes,),
+    )
+    try:
+        command.run()
+    except InputError as error:
+        sys.stderr.write(f"lipflow: {error}\n")
+        return 2
+    except OSError as error:
+        # A full disk, a read-only folder: the user's to mend, and nothing is left half-written.
+        sys.stderr.write(f"lipflow: {error.filename or 'file'}: {error.strerror or error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("lipflow: stopped; run the same command again to go on where it can be resumed\n")
+        return 130
+    return 0

@@ -1,0 +1,98 @@
+"""``lipflow fit``: fit an avatar's code to an observation and write the face."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from lipflow.avatar import Avatar
+from lipflow.checks import InputError
+from lipflow.device import choose_device
+from lipflow.embedded import find_avatar
+from lipflow.export import write_fit_results
+from lipflow.fitting import FitConfig, FitState, fit
+from lipflow.observation_files import load_camera, load_frontal, load_hmc, load_keypoints
+from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit an avatar to headset images, keypoints or a frontal image; write mesh, texture, renders, metrics.json."""
+
+    avatar: tyro.conf.Positional[str]
+    """An embedded avatar's name, or a file that training wrote."""
+    out: Path
+    """Folder to write: it appears when the fit is done."""
+    hmc: tuple[Path, Path, Path] | None = None
+    """Headset images: mouth, left eye, right eye."""
+    keypoints: Path | None = None
+    """136 keypoints divided by the image's width and height: JSON or CSV."""
+    frontal: Path | None = None
+    """A frontal photograph, linear RGB as captures store it; needs --camera."""
+    camera: Path | None = None
+    """The camera of the frontal photograph or of the keypoints: JSON with K, R, t, size (head frame, mm)."""
+    display_gamma: bool = False
+    """The frontal photograph is in display gamma, as ordinary pictures are."""
+    iterations: int | None = None
+    """At most so many; the default suits the observation."""
+    prior_weight: float | None = None
+    """λ, the weight of −log p; 1 is the posterior under the stated noise."""
+    likelihood: bool = True
+    """Whether the prior's likelihood counts; without it only the start knows of the prior."""
+    seed: int = 0
+    """Of a sampled start."""
+    device: str = field(default="auto")
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.device))
+        observation = self._observation(avatar)
+        config = self._config(observation, avatar)
+        state = _follow(avatar, observation, config, self.seed)
+        write_fit_results(self.out, avatar, state, observation, config)
+        sys.stdout.write(
+            f"{self.out}: {state.iteration} iterations, {'converged' if state.converged else 'not yet converged'}, "
+            f"energy {state.energy:.4g} = data {state.data_energy:.4g} + prior; log p(z) {state.log_likelihood:.1f}\n"
+        )
+
+    def _observation(self, avatar: Avatar) -> Observation:
+        given = [name for name in ("hmc", "keypoints", "frontal") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(
+                "fit", expected="one of --hmc, --keypoints, --frontal", got=" and ".join(given) or "none of them"
+            )
+        if self.hmc is not None:
+            if avatar.hmc_cameras is None:
+                raise InputError("fit --hmc", expected="an avatar with headset cameras", got="one without")
+            return HmcObservation.for_avatar(avatar, load_hmc(self.hmc, avatar.hmc_cameras.size))
+        if self.keypoints is not None:
+            names: Sequence[str] | None = avatar.landmarks.names if avatar.landmarks is not None else None
+            points = load_keypoints(self.keypoints, names)
+            if self.camera is not None:
+                return KeypointObservation(points.points, load_camera(self.camera), points.weights)
+            return KeypointObservation.for_avatar(avatar, points.points, points.weights)
+        if self.camera is None or self.frontal is None:
+            raise InputError("fit --frontal", expected="--camera FILE beside it", got="none")
+        camera = load_camera(self.camera)
+        image = load_frontal(self.frontal, camera.size, display_gamma=self.display_gamma)
+        return FrontalObservation(image, camera)
+
+    def _config(self, observation: Observation, avatar: Avatar) -> FitConfig:
+        config = FitConfig.for_observation(observation)
+        if isinstance(observation, FrontalObservation) and avatar.driving is not None:
+            config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
+        given = {"iterations": self.iterations, "prior_weight": self.prior_weight}
+        return replace(config, likelihood=self.likelihood, **{k: v for k, v in given.items() if v is not None})
+
+
+def _follow(avatar: Avatar, observation: Observation, config: FitConfig, seed: int) -> FitState:
+    with tqdm(total=config.iterations, desc="fit", unit="it", leave=False, disable=None) as bar:
+        for state in fit(avatar, observation, config, seed=seed):
+            bar.update(state.iteration - bar.n)
+            bar.set_postfix(energy=f"{state.energy:.4g}")
+    return state
