@@ -26,7 +26,8 @@ HMC_VIEWS = ("mouth", "left", "right")
 # Where the cameras sit, seen from what they look at, in mm (x for the left eye; mirrored for the right one).
 _MOUTH_CAMERA = (0.0, -44.0, 68.0)
 _MOUTH_AIM = (0.0, -8.0, 0.0)  # below the lips: room for an open mouth, and no eyes in the picture
-_EYE_CAMERA = (42.0, -14.0, 42.0)
+_EYE_CAMERA = (44.0, -14.0, 42.0)
+_EYE_AIM = (6.0, 4.0, 0.0)  # towards the temple and the brow: the other eye stays out
 _MOUTH_FOCAL, _EYE_FOCAL = 0.9, 1.05  # focal length over image width: about 58 and 51 degrees across
 # Where mouth and eyes are, seen from the tip of the nose, on an adult's head without landmarks.
 _MOUTH_FROM_NOSE = (0.0, -34.0)
@@ -70,11 +71,11 @@ def headset_cameras(
         size: height, width in pixels.
     """
     mouth, left, right = _regions(np.asarray(mean_vertices, dtype=np.float64), landmarks)
-    mirrored = np.array(_EYE_CAMERA) * [-1, 1, 1]
+    mirror = np.array([-1.0, 1.0, 1.0])
     places = [
         (mouth + _MOUTH_AIM, mouth + _MOUTH_CAMERA, _MOUTH_FOCAL),
-        (left, left + _EYE_CAMERA, _EYE_FOCAL),
-        (right, right + mirrored, _EYE_FOCAL),
+        (left + _EYE_AIM, left + _EYE_CAMERA, _EYE_FOCAL),
+        (right + mirror * _EYE_AIM, right + mirror * _EYE_CAMERA, _EYE_FOCAL),
     ]
     return Camera.stack(
         [Camera.look_at(eye.tolist(), aim.tolist(), focal * size[1], size) for aim, eye, focal in places]
