@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,9 @@ class Appearance:
     creases: FloatArray  # [N, 8] the wrinkle maps of ``wrinkles.WRINKLES``
     crease_slope: FloatArray  # [2, N, 8] derivative of their depth by u and v
     flush: FloatArray  # [N, 2] where blood comes and goes: cheeks; forehead and nose
+    eyes: tuple[IntArray, IntArray]  # positions of the texels of each eyeball
+    lid_margins: tuple[IntArray, IntArray]  # vertex ids of each eye's lid margin
+    lashes: IntArray  # vertex ids; seen from both sides
     age: float  # [0, 1]
 
 
@@ -65,16 +69,20 @@ def bake(rig: HeadRig, identity: Identity, size: int, seed: int) -> Appearance:
             return image
         weight = fine.valid.astype(np.float32).reshape(size, finer, size, finer)
         blocks = image.reshape(size, finer, size, finer, -1)
-        mean = np.einsum("ijkl,ijklc->ikc", weight, blocks) / np.maximum(weight.sum((1, 3)), 1)[..., None]
-        return mean.reshape(size, size, *values.shape[1:]).astype(np.float32)
+        total: FloatArray = np.einsum("ijkl,ijklc->ikc", weight, blocks)
+        mean: FloatArray = total / np.maximum(weight.sum((1, 3)), 1)[..., None]
+        return mean.reshape(size, size, *values.shape[1:])
 
-    def at_texels(image: npt.NDArray[np.float32]) -> FloatArray:
+    def at_texels(image: npt.NDArray[Any]) -> FloatArray:
         return np.ascontiguousarray(image.reshape(size * size, *image.shape[2:])[texels.texel])
 
     def slopes(image: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
         """Derivatives by u (columns) and by v (rows downwards, so with the sign turned)."""
         down, right = np.gradient(image, axis=(0, 1))
         return at_texels(right * size), at_texels(-down * size)
+
+    def on(part: Part) -> IntArray:
+        return np.flatnonzero(rig.part[rig.topology.faces[texels.triangle, 0]] == part).astype(np.int32)
 
     maps = {name: settle(values) for name, values in painted.items()}
     crease_u, crease_v = slopes(maps["creases"] * -DEPTH)
@@ -84,6 +92,9 @@ def bake(rig: HeadRig, identity: Identity, size: int, seed: int) -> Appearance:
         slope=np.stack(slopes(maps["height"]), axis=-1),
         crease_slope=np.stack([crease_u, crease_v]),
         age=identity.style.age,
+        eyes=(on(Part.EYE_LEFT), on(Part.EYE_RIGHT)),
+        lid_margins=(rig.loops["lid_left"], rig.loops["lid_right"]),
+        lashes=np.flatnonzero(rig.part == Part.LASH).astype(np.int32),
         **{
             name: at_texels(maps[name])
             for name in ("albedo", "specular", "roughness", "softness", "mirror", "creases", "flush")
@@ -148,7 +159,11 @@ def _paint(rig: HeadRig, identity: Identity, fine: TexelMap, seed: int) -> dict[
     at = np.flatnonzero(part == Part.TONGUE)
     put(at, paint_tongue(place[at], seed), 0.8)
     at = np.flatnonzero(part == Part.LASH)
-    put(at, paint_lashes(place[at], style), 0.0)
+    slot = SLOTS["lashes_left"]
+    way = (flat[at, 0] - slot.left) / slot.width % 1.0
+    from_root = np.where(way < 0.65, way / 0.6, (1 - way) / 0.3).astype(np.float32)
+    lid = maps["albedo"][part == Part.SKIN][masks["eyelids"] > 0.3].mean(0)
+    put(at, paint_lashes(from_root, lid, style), 0.0)
     return maps
 
 

@@ -17,7 +17,10 @@ Part = Literal["train", "val", "test"]
 POSES: dict[str, dict[str, float]] = {
     "neutral": {},
     "smile": {"mouthSmile": 0.9, "cheekSquint": 0.55, "eyeSquint": 0.35, "mouthUpperUp": 0.2, "mouthDimple": 0.2},
-    "grin": {"mouthSmile": 0.85, "mouthUpperUp": 0.5, "mouthLowerDown": 0.55, "jawOpen": 0.12, "cheekSquint": 0.6, "eyeSquint": 0.4},
+    "grin": {
+        "mouthSmile": 0.85, "mouthUpperUp": 0.5, "mouthLowerDown": 0.55, "jawOpen": 0.12, "cheekSquint": 0.6,
+        "eyeSquint": 0.4,
+    },
     "smile_closed": {"mouthSmile": 0.6, "mouthPress": 0.4, "mouthDimple": 0.35},
     "smirk_left": {"mouthSmileLeft": 0.8, "cheekSquintLeft": 0.4, "mouthLeft": 0.25, "mouthDimpleLeft": 0.3},
     "smirk_right": {"mouthSmileRight": 0.8, "cheekSquintRight": 0.4, "mouthRight": 0.25, "mouthDimpleRight": 0.3},
@@ -36,7 +39,9 @@ POSES: dict[str, dict[str, float]] = {
     "wink_right": {"eyeBlinkRight": 1.0, "cheekSquintRight": 0.6, "mouthSmileRight": 0.35},
     "squint": {"eyeSquint": 1.0, "cheekSquint": 0.6, "browDown": 0.3},
     "eyes_wide": {"eyeWide": 1.0, "browInnerUp": 0.3},
-    "squeeze": {"eyeBlink": 1.0, "eyeSquint": 0.9, "cheekSquint": 0.8, "noseSneer": 0.5, "browDown": 0.6, "mouthPress": 0.4},
+    "squeeze": {
+        "eyeBlink": 1.0, "eyeSquint": 0.9, "cheekSquint": 0.8, "noseSneer": 0.5, "browDown": 0.6, "mouthPress": 0.4,
+    },
     "jaw_open": {"jawOpen": 0.85},
     "jaw_wide": {"jawOpen": 1.0, "mouthStretch": 0.25, "mouthLowerDown": 0.3, "mouthUpperUp": 0.25},
     "jaw_left": {"jawLeft": 0.85, "mouthLeft": 0.2},
@@ -103,22 +108,52 @@ SEGMENTS: tuple[Segment, ...] = (
     Segment("EXP_tongue", "train", ("tongue_out", "jaw_open", "tongue_out"), 5, tongue=1.0),
     Segment("EXP_stretch", "train", ("stretch", "lower_teeth", "stretch+brows_up"), 4),
     Segment("EXP_mix_01", "train", ("smile+brows_up", "frown+squint", "jaw_open+brows_down", "pucker+eyes_wide"), 6),
-    Segment("EXP_mix_02", "train", ("smile+jaw_open", "mouth_left+brow_up_left", "shrug+brows_up", "funnel+squint"), 6, 0.4),
-    Segment("EXP_mix_03", "train", ("disgust+jaw_open", "cheeks_puffed+brows_down", "stretch+blink", "smirk_right+wink_left"), 6),
+    Segment(
+        "EXP_mix_02", "train", ("smile+jaw_open", "mouth_left+brow_up_left", "shrug+brows_up", "funnel+squint"), 6, 0.4
+    ),
+    Segment(
+        "EXP_mix_03",
+        "train",
+        ("disgust+jaw_open", "cheeks_puffed+brows_down", "stretch+blink", "smirk_right+wink_left"),
+        6,
+    ),
     _say("the_quick_brown_fox", "train", "WIOUAOFSEI"),
     _say("she_had_your_dark_suit", "train", "SIAEMUASUI"),
     _say("we_were_away_a_year_ago", "train", "WIWEAWEAIEOAO"),
     _say("bring_me_my_long_umbrella", "train", "MIMAILOAMELA"),
     Segment("EXP_lips_and_brows", "val", ("press+brows_up", "lips_in+eyes_wide", "grin+brows_down"), 5),
     _say("do_you_like_films_on_sunday", "val", "UULAIFILMSOSAE"),
-    Segment("EXP_ROM", "test", (
-        "smile+squint+jaw_open", "pucker+brows_up", "mouth_right+eyes_wide", "upper_teeth+brows_up", "jaw_left+smile_closed",
-        "shrug+squeeze", "funnel+brows_down", "fear+mouth_left",
-    ), 10, tongue=0.5),
-    Segment("EXP_free_face", "test", (
-        "grin+brow_up_right", "kiss+wink_right", "angry+jaw_open", "stretch+surprise", "tongue_out+squint", "sad+press",
-    ), 8, tongue=0.8),
-)  # fmt: skip
+    Segment(
+        "EXP_ROM",
+        "test",
+        (
+            "smile+squint+jaw_open",
+            "pucker+brows_up",
+            "mouth_right+eyes_wide",
+            "upper_teeth+brows_up",
+            "jaw_left+smile_closed",
+            "shrug+squeeze",
+            "funnel+brows_down",
+            "fear+mouth_left",
+        ),
+        10,
+        tongue=0.5,
+    ),
+    Segment(
+        "EXP_free_face",
+        "test",
+        (
+            "grin+brow_up_right",
+            "kiss+wink_right",
+            "angry+jaw_open",
+            "stretch+surprise",
+            "tongue_out+squint",
+            "sad+press",
+        ),
+        8,
+        tongue=0.8,
+    ),
+)
 
 
 def units_of(pose: str) -> FloatArray:

@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _PUPIL, _COLLARETTE = 0.36, 0.55  # shares of the iris's radius
 _SCLERA = np.array([0.64, 0.585, 0.535], dtype=np.float32)
-_ENAMEL = np.array([0.60, 0.535, 0.42], dtype=np.float32)
+_ENAMEL = np.array([0.70, 0.625, 0.535], dtype=np.float32)
 _GUM = np.array([0.42, 0.15, 0.14], dtype=np.float32)
 _TONGUE = np.array([0.40, 0.145, 0.13], dtype=np.float32)
 
@@ -71,7 +71,7 @@ def paint_eye(direction: FloatArray, radius: float, nose_side: float, style: Sty
     sclera = sclera * (1 + 0.03 * fbm(d, 6.0, seed + 205, 2))[:, None]
     cover = smoothstep(1.07, 0.93, u)[:, None]
     albedo = sclera + cover * (iris - sclera)
-    return _surface(albedo, np.zeros(len(d)), 1.3, 0.16)
+    return _surface(albedo, np.zeros(len(d), np.float32), 1.3, 0.16)
 
 
 def paint_teeth(cell: FloatArray, lower: npt.NDArray[np.bool_], style: Style, seed: int) -> Surface:
@@ -100,12 +100,12 @@ def paint_teeth(cell: FloatArray, lower: npt.NDArray[np.bool_], style: Style, se
         + 0.10 * (number > 2)
         + 0.08 * lower
     )
-    albedo = albedo * np.exp(-yellow[:, None] * np.array([0.06, 0.15, 0.36], dtype=np.float32))
+    albedo = albedo * np.exp(-yellow[:, None] * np.array([0.05, 0.13, 0.30], dtype=np.float32))
     edge = smoothstep(0.26, 0.05, neck) * (number < 3)
     albedo = albedo * (1 - edge[:, None] * np.array([0.22, 0.17, 0.10], dtype=np.float32))
     labial = local[:, 1] > 0
-    contact = smoothstep(0.68, 0.93, np.abs(local[:, 0])) * np.where(labial, 1.0, 0.7)
-    albedo = albedo * np.exp(-contact[:, None] * np.array([0.75, 0.95, 1.15], dtype=np.float32))
+    contact = smoothstep(0.74, 0.97, np.abs(local[:, 0])) * np.where(labial, 1.0, 0.7)
+    albedo = albedo * np.exp(-contact[:, None] * np.array([0.45, 0.75, 0.85], dtype=np.float32))
     albedo = albedo * np.where(labial, 1.0, 0.8)[:, None] * (1 - 0.09 * number)[:, None]
     ridges = 0.05 * np.cos(local[:, 0] * 7) + 0.03 * fbm(place, 2.2, seed + 212, 2)
     return _surface(albedo, ridges, 1.5, 0.26)
@@ -121,7 +121,7 @@ def paint_gums(place: FloatArray, seed: int) -> Surface:
 
 def paint_tongue(place: FloatArray, seed: int) -> Surface:
     """Papillae, a pale coat along the back's middle, a groove."""
-    x, y, _ = place.T
+    x = place[:, 0]
     papillae = fbm(place, 1 / 1.0, seed + 230, 2)
     coat = bump(x, 0, 9) * np.clip(0.5 + 0.6 * fbm(place, 1 / 5, seed + 231, 3), 0, 1)
     groove = bump(x, 0, 0.9)
@@ -130,7 +130,13 @@ def paint_tongue(place: FloatArray, seed: int) -> Surface:
     return _surface(albedo, 0.14 * papillae - 0.30 * groove, 1.1, 0.36)
 
 
-def paint_lashes(place: FloatArray, style: Style) -> Surface:
-    """Darker than the head's hair."""
-    colour = 0.45 * np.asarray(style.hair_colour, dtype=np.float32) + 0.004
-    return _surface(np.broadcast_to(colour, (len(place), 3)), np.zeros(len(place)), 0.15, 0.5)
+def paint_lashes(from_root: FloatArray, skin: FloatArray, style: Style) -> Surface:
+    """Darker than the head's hair at the roots; towards the tips the lid shows between the hairs of a clump.
+
+    Args:
+        from_root: [N] 0 at the lid to 1 at the tip.
+        skin: [3] colour of the lid.
+    """
+    hair = 0.45 * np.asarray(style.hair_colour, dtype=np.float32) + 0.004
+    through = 0.30 * smoothstep(0.25, 1.0, from_root)[:, None]
+    return _surface(hair + through * (skin - hair), np.zeros(len(from_root), np.float32), 0.1, 0.55)

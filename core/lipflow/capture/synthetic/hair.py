@@ -57,7 +57,7 @@ def _stroke_coverage(points: Any, strokes: Any, widths: Any, blur: float, out: A
 
 def _brow_hairs(style: Style, generator: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Hairs of one brow, [H, 3, 2] mm, and half their widths [H]: fanned up at the nose, laid outwards further on."""
-    spine, count = np.asarray(style.brow_shape), int(75 * style.brow_thickness)
+    spine, count = np.asarray(style.brow_shape), int(125 * style.brow_thickness)
     length = np.r_[0, np.cumsum(np.hypot(*np.diff(spine, axis=0).T))]
     at = np.clip(generator.beta(1.15, 1.35, count), 0.0, 0.995) * length[-1]
     x, y = np.interp(at, length, spine[:, 0]), np.interp(at, length, spine[:, 1])
@@ -74,14 +74,14 @@ def _brow_hairs(style: Style, generator: np.random.Generator) -> tuple[FloatArra
     direction = np.cos(lean)[:, None] * tangent + np.sin(lean)[:, None] * normal
     reach = generator.uniform(4.5, 8.0, count) * (1.05 - 0.35 * u)
     root = np.stack([x, y], axis=1) + normal * offset[:, None] - direction * (0.4 * reach)[:, None]
-    bend = (np.cos(0.55 * lean)[:, None] * tangent + np.sin(0.55 * lean)[:, None] * normal) * (0.5 * reach)[:, None]
+    bend = (np.cos(0.7 * lean)[:, None] * tangent + np.sin(0.7 * lean)[:, None] * normal) * (0.5 * reach)[:, None]
     middle = root + direction * (0.5 * reach)[:, None]
     strokes = np.stack([root, middle, middle + bend], axis=1)
-    return strokes.astype(np.float32), generator.uniform(0.10, 0.19, count).astype(np.float32)
+    return strokes.astype(np.float32), generator.uniform(0.055, 0.12, count).astype(np.float32)
 
 
 def brow_coverage(place: FloatArray, style: Style, seed: int, blur: float) -> FloatArray:
-    """How much of each sample [N] at ``place`` [N, 3] the hairs of both brows cover; ``blur`` mm softens their edges."""
+    """How much of each sample [N] at ``place`` [N, 3] the brows' hairs cover; ``blur`` mm softens their edges."""
     out = np.zeros(len(place), dtype=np.float32)
     for side in (1, -1):
         generator = np.random.default_rng([seed, 17, side + 1])
@@ -119,7 +119,8 @@ def _strand_noise(place: FloatArray, seed: int) -> FloatArray:
     d = d / np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-6)
     polar = np.arccos(np.clip(d @ _CROWN, -1, 1))
     side = np.array([1.0, 0.0, 0.0], dtype=np.float32)
-    around = np.arctan2(d @ side, d @ np.cross(_CROWN, side)) + 0.35 * value_noise(place, 1 / 22, seed + 153)
+    around = np.arctan2(d @ side, d @ np.cross(_CROWN, side)) + 0.05 * value_noise(place, 1 / 22, seed + 153)
+    around = around + 0.022 * value_noise(place, 1 / 6, seed + 154)
     ring = 95 * np.sin(np.clip(polar, 0.15, None))
     flow = np.stack([np.cos(around) * ring / 0.9, np.sin(around) * ring / 0.9, 95 * polar / 6.5], axis=1)
     fine = np.stack([np.cos(around) * ring / 0.42, np.sin(around) * ring / 0.42, 95 * polar / 4.0], axis=1)
@@ -136,10 +137,12 @@ def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, 
     # Scalp: near the edge only the strongest strands are left, so that the line dissolves into single hairs.
     inside = hairline_distance(p, zone, style, seed)
     strand = _strand_noise(p, seed)
-    density = smoothstep(-7, 12, inside)
+    # the sides are cropped shorter than the top, down to a shadow
+    side = smoothstep(40, 62, np.abs(p[:, 0])) * smoothstep(75, 25, p[:, 1])
+    density = smoothstep(-9, 16, inside - 9 * side) * (1 - 0.22 * side)
     threshold = 0.62 - 1.25 * density
     cover = smoothstep(-0.10, 0.22, strand - threshold) * smoothstep(-9, -1, inside)
-    cover = np.clip(0.30 * smoothstep(-5, 9, inside) + cover, 0, 0.97)
+    cover = np.clip(0.62 * cover + 0.34 * smoothstep(-5, 12 + 14 * side, inside), 0, 0.95)
     sheen = np.clip(1 + 0.75 * strand + 0.18 * fbm(p, 1 / 14, seed + 155, 2), 0.3, None)
     _lay(albedo, cover, hair * sheen[:, None])
     height += cover * (0.35 * strand + 0.15)
@@ -148,7 +151,7 @@ def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, 
 
     # Brows: a faint shadow of roots under single hairs.
     brow = brow_coverage(p, style, seed, blur=max(0.16, 0.9 * texel))
-    _lay(albedo, 0.95 * brow, 0.8 * hair * (1 + 0.5 * strand)[:, None])
+    _lay(albedo, 0.92 * brow, 0.9 * hair * (1 + 0.5 * strand)[:, None])
     height += 0.15 * brow
     specular += brow * (0.2 - specular)
 
@@ -165,9 +168,9 @@ def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, 
         * (1 - 0.6 * bump(y, -84, 3) * bump(x, 10, 7))
     )
     beard = beard * (1 + 0.35 * fbm(p, 1 / 10, seed + 160, 2))
-    distance, chance = worley(p, 1 / 0.85, seed + 161)
+    distance, chance = worley(p, 1 / 0.72, seed + 161)
     dots = smoothstep(0.40, 0.14, distance) * (chance > 0.2)
-    stubble = np.clip(style.stubble * beard * (0.22 + 0.62 * dots), 0, 0.85)
+    stubble = np.clip(style.stubble * beard * (0.25 + 0.50 * dots), 0, 0.85)
     _lay(albedo, stubble, (0.75 * hair + np.array([0.022, 0.024, 0.028], dtype=np.float32))[None])
     height += 0.05 * dots * stubble
     specular *= 1 - 0.35 * stubble

@@ -45,7 +45,7 @@ class Lighting:
                 Light((0.0, 0.85, -0.55), (0.24, 0.24, 0.27)),
             ),
             sky=((0.50, 0.50, 0.50), (0.14, 0.14, 0.15), (0.13, 0.13, 0.13)),
-            exposure=0.80,
+            exposure=0.88,
         )
 
 
@@ -105,6 +105,8 @@ class Shader:
         normals = np.empty((v, 3), np.float32)
         kernels.vertex_normals(vertices, self._faces, normals)
         centre = 0.5 * (vertices.min(0) + vertices.max(0))
+        away = ((vertices[look.lashes] - centre) * normals[look.lashes]).sum(1, keepdims=True) < 0
+        normals[look.lashes] *= np.where(away, np.float32(-1), np.float32(1))
         radius = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.02
         open_, bent = np.empty(v, np.float32), np.empty((v, 3), np.float32)
         kernels.occlusion(vertices, normals, self._faces, self._axes, centre, radius, 208, open_, bent)
@@ -120,6 +122,8 @@ class Shader:
         kernels.shadows(
             position, normal, vertices, self._faces, _frames_along(lamps), centre, radius, 448, 0.8, 2.0, lit
         )
+        for texels, margin in zip(look.eyes, look.lid_margins):
+            kernels.lid_shade(position, texels, vertices[margin], sky_open, lit)
         diffuse = np.empty((n, 3), np.float32)
         kernels.diffuse(
             self._coloured(weights, mood),
@@ -141,7 +145,8 @@ class Shader:
         look, out = self.appearance, np.empty_like(frame.diffuse)
         kernels.specular(
             np.asarray(eye, dtype=np.float32), frame.position, frame.normal, frame.sky_open, frame.lit, look.specular,
-            look.roughness, look.mirror, frame.lamps, self._colours, frame.sky, self.lighting.exposure, frame.diffuse, out,
+            look.roughness, look.mirror, frame.lamps, self._colours, frame.sky, self.lighting.exposure, frame.diffuse,
+            out,
         )  # fmt: skip
         return look.texels.image(out)
 

@@ -218,6 +218,28 @@ def shadows(
 
 
 @numba.njit(cache=True, nogil=True)
+def lid_shade(position: Any, texels: Any, margin: Any, sky_open: Any, lit: Any) -> None:
+    """Darken an eyeball's ``texels`` near the lids' ``margin`` [M, 3], which is finer than the depth maps see.
+
+    The upper lid with its lashes shades further than the lower one, which mostly shades the corner of the fold.
+    """
+    for i in range(texels.shape[0]):
+        n = texels[i]
+        above, below = 1e9, 1e9
+        for m in range(margin.shape[0]):
+            dx, dy, dz = margin[m, 0] - position[n, 0], margin[m, 1] - position[n, 1], margin[m, 2] - position[n, 2]
+            d = dx * dx + dy * dy + dz * dz
+            if dy > 0.0:
+                above = min(above, d)
+            else:
+                below = min(below, d)
+        shade = (1.0 - 0.70 * np.exp(-above / 11.0)) * (1.0 - 0.45 * np.exp(-below / 2.2))
+        sky_open[n] *= shade
+        for j in range(lit.shape[1]):
+            lit[n, j] *= shade
+
+
+@numba.njit(cache=True, nogil=True)
 def diffuse(
     albedo: Any, normal: Any, sky_normal: Any, sky_open: Any, softness: Any, lit: Any,
     lights: Any, colours: Any, sky: Any, wrap: Any, out: Any,
@@ -229,7 +251,7 @@ def diffuse(
     brightens with the albedo as light bounces within a hollow (Jimenez et al. 2016, cubic fit).
     """
     for n in range(albedo.shape[0]):
-        ao = sky_open[n]
+        ao = max(sky_open[n], 0.09)
         for k in range(3):
             a = albedo[n, k]
             bounced = ((ao * (2.0404 * a - 0.3324) + (-4.7951 * a + 0.6417)) * ao + (2.7552 * a + 0.6903)) * ao
@@ -275,8 +297,8 @@ def specular(
             lx, ly, lz = lights[j, 0], lights[j, 1], lights[j, 2]
             if mirror[n] > 0.0:
                 along = rx * lx + ry * ly + rz * lz
-                t = min(max((along - 0.93) / 0.045, 0.0), 1.0)
-                box = 0.30 * mirror[n] * t * t * (3.0 - 2.0 * t) * lit[n, j]
+                t = min(max((along - 0.95) / 0.045, 0.0), 1.0)
+                box = 2.6 * mirror[n] * t * t * (3.0 - 2.0 * t) * lit[n, j]
                 red += box * colours[j, 0]
                 green += box * colours[j, 1]
                 blue += box * colours[j, 2]

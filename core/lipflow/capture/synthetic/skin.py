@@ -86,7 +86,7 @@ def zones(samples: SkinSamples) -> Zones:
         eye_hollow=np.exp(-(np.hypot((side - 31) / 20, (y - 2) / 13) ** 4)) * front,
         under_eye=np.exp(-(((side - 27) / 13) ** 2) - ((y + 14 + 0.12 * (side - 27)) / 5.5) ** 2) * front,
         muzzle=np.exp(-((x / 30) ** 2) - ((y + 72) / 26) ** 2) * front,
-        lips=smoothstep(0.25, 0.75, samples.lips),
+        lips=smoothstep(0.18, 0.82, samples.lips + 0.10 * fbm(samples.place, 1 / 3.0, 11, 2)),
         mouth_inside=smoothstep(0.35, 0.9, samples.mouth_inside),
         ears=smoothstep(0.2, 0.8, samples.ears),
     )
@@ -94,20 +94,21 @@ def zones(samples: SkinSamples) -> Zones:
 
 def pigment(haemoglobin: FloatArray, melanin: FloatArray) -> FloatArray:
     """Albedo [N, 3] of skin with these concentrations [N] (Beer's law over the dermis)."""
-    return DERMIS * np.exp(-melanin[:, None] * MELANIN - haemoglobin[:, None] * HAEMOGLOBIN)
+    absorbed = melanin[:, None] * MELANIN + haemoglobin[:, None] * HAEMOGLOBIN
+    return (DERMIS * np.exp(-absorbed)).astype(np.float32)
 
 
 def blood(samples: SkinSamples, zone: Zones, style: Style, seed: int) -> FloatArray:
     """Haemoglobin [N]: the flush zones, mottled at three scales."""
     p = samples.place
-    mottle = 0.30 * fbm(p, 1 / 30, seed, 3) + 0.38 * fbm(p, 1 / 9, seed + 20, 3) + 0.26 * fbm(p, 1 / 2.2, seed + 40, 3)
+    mottle = 0.26 * fbm(p, 1 / 30, seed, 3) + 0.32 * fbm(p, 1 / 9, seed + 20, 3) + 0.38 * fbm(p, 1 / 2.2, seed + 40, 3)
     flush = 0.50 * zone.cheeks + 0.75 * zone.nose + 0.55 * zone.ears + 0.30 * zone.eye_hollow + 0.22 * zone.chin
     flush = flush - 0.12 * zone.forehead + 0.35 * zone.under_eye
     # Widened vessels: fine red threads beside the nose and on the cheeks.
     thread = np.abs(fbm(p, 1 / 3.5, seed + 50, 3))
     vessels = smoothstep(0.05, 0.0, thread) * np.clip(zone.cheeks + zone.nose - 0.25, 0, 1)
     amount = style.haemoglobin * (1 + flush + 0.85 * mottle + 0.35 * vessels * (0.4 + style.age))
-    lips = style.haemoglobin * (2.25 + 0.5 * fbm(p, 1 / 6, seed + 21, 3)) + 0.35
+    lips = style.haemoglobin * (1.35 + 1.2 * style.lip_gloss + 0.55 * fbm(p, 1 / 6, seed + 21, 3)) + 0.2
     return np.maximum(amount * (1 - zone.lips) + lips * zone.lips, 0.05)
 
 
@@ -118,7 +119,7 @@ def tan(samples: SkinSamples, zone: Zones, style: Style, seed: int) -> FloatArra
         0.16 * fbm(p, 1 / 35, seed + 60, 3) + 0.14 * fbm(p, 1 / 8, seed + 61, 3) + 0.10 * fbm(p, 1 / 1.6, seed + 62, 3)
     )
     shade = shade + 0.20 * zone.under_eye + 0.12 * zone.eye_hollow + 0.10 * zone.forehead + 0.06 * zone.muzzle
-    shade = shade - 0.12 * zone.lips
+    shade = shade + 0.10 * zone.lips
     amount = style.melanin * (1 + shade)
     sunny = np.clip(1.1 * zone.cheeks + zone.nose + 0.35 * zone.forehead + 0.08, 0, 1)
     for cell, size, strength in ((3.1, 0.30, 1.0), (1.9, 0.34, 0.6)):
@@ -147,28 +148,28 @@ def paint_skin(samples: SkinSamples, style: Style, seed: int) -> tuple[Surface, 
     pores = smoothstep(0.42, 0.08, pore_distance) * (0.4 + 0.6 * pore_chance)
     pores = pores * np.clip(0.25 + 0.9 * zone.nose + 0.65 * zone.cheeks + 0.3 * zone.forehead, 0, 1) * (1 - zone.lips)
     grain = fbm(p, 1 / 0.7, seed + 110, 2)
-    albedo = albedo * (1 - 0.16 * pores + 0.045 * grain)[:, None]
+    albedo = albedo * (1 - 0.20 * pores + 0.06 * grain)[:, None]
 
     # Lips: creases run from the seam outwards; the rim of the vermilion is a little paler than the skin around.
     x, y, z = p.T
     along = np.stack([x / 1.1 + 0.4 * fbm(p, 1 / 5, seed + 120, 2), y / 9, z / 9], axis=1)
     crease = smoothstep(0.05, 0.75, fbm(along, 1.0, seed + 121, 2)) * zone.lips
     rim = bump(samples.lips, 0.12, 0.09) * zone.front * (1 - zone.mouth_inside)
-    albedo = albedo * (1 - 0.20 * crease)[:, None] * (1 + 0.07 * rim)[:, None]
+    albedo = albedo * (1 - 0.20 * crease)[:, None] * (1 + 0.03 * rim)[:, None]
     # Behind the lips the mucosa goes on: moist and redder, so that a closed mouth shows no dark seam.
     depth = np.clip((14 - z) / 45, 0, 1)
-    mucosa = np.array([0.40, 0.115, 0.10], dtype=np.float32) * (1 - 0.75 * depth)[:, None]
+    mucosa = np.array([0.40, 0.115, 0.10], dtype=np.float32) * (1 - 0.55 * depth)[:, None]
     albedo = albedo + zone.mouth_inside[:, None] * (mucosa - albedo)
     # Lid margins: pinker, with the dark line of the lash roots above (the upper lid's is the stronger).
     margin = smoothstep(0.45, 0.95, samples.eyelids)
     albedo = albedo * np.exp(-margin[:, None] * np.array([0.10, 0.34, 0.30], dtype=np.float32))
 
-    height = 0.028 * fbm(p, 1 / 1.9, seed + 40, 3) + 0.016 * grain - 0.055 * pores - 0.12 * crease
+    height = 0.042 * fbm(p, 1 / 1.9, seed + 40, 3) + 0.024 * grain - 0.075 * pores - 0.13 * crease
     height = height * (1 - 0.7 * zone.mouth_inside)
-    oily = 0.65 * zone.nose + 0.30 * zone.forehead + 0.15 * zone.chin + 0.12 * zone.cheeks
-    patchy = 0.30 * fbm(p, 1 / 12, seed + 130, 3) + 0.32 * fbm(p, 1 / 1.6, seed + 131, 2)
-    specular = (0.62 + oily + patchy) * (0.55 + 0.9 * style.lip_gloss) * (1 - 0.55 * pores)
-    specular = specular * (1 - zone.lips) + zone.lips * (0.55 + 1.3 * style.lip_gloss) * (1 + 0.6 * grain)
+    oily = 0.50 * zone.nose + 0.16 * zone.forehead + 0.12 * zone.chin + 0.08 * zone.cheeks
+    patchy = 0.24 * fbm(p, 1 / 12, seed + 130, 3) + 0.40 * fbm(p, 1 / 1.5, seed + 131, 2)
+    specular = (0.60 + oily + patchy - 0.25 * zone.under_eye) * (1 - 0.6 * pores)
+    specular = specular * (1 - zone.lips) + zone.lips * (0.30 + 1.2 * style.lip_gloss) * (1 + 0.7 * grain)
     specular = specular + 0.9 * zone.mouth_inside
     roughness = 0.50 - 0.08 * oily + 0.05 * fbm(p, 1 / 4, seed + 132, 2) - 0.16 * zone.lips - 0.16 * zone.mouth_inside
     surface = Surface(

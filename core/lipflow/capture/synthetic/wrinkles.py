@@ -27,13 +27,33 @@ _DRAWN_BY: dict[str, dict[str, float]] = {
     "glabella": {"browDownLeft": 0.5, "browDownRight": 0.5, "noseSneerLeft": 0.1, "noseSneerRight": 0.1},
     "crows_feet_left": {"eyeSquintLeft": 0.55, "cheekSquintLeft": 0.5, "mouthSmileLeft": 0.3, "eyeBlinkLeft": 0.1},
     "crows_feet_right": {"eyeSquintRight": 0.55, "cheekSquintRight": 0.5, "mouthSmileRight": 0.3, "eyeBlinkRight": 0.1},
-    "nasolabial_left": {"mouthSmileLeft": 0.85, "noseSneerLeft": 0.5, "mouthUpperUpLeft": 0.35, "mouthStretchLeft": 0.3},
-    "nasolabial_right": {"mouthSmileRight": 0.85, "noseSneerRight": 0.5, "mouthUpperUpRight": 0.35, "mouthStretchRight": 0.3},
+    "nasolabial_left": {
+        "mouthSmileLeft": 0.85,
+        "noseSneerLeft": 0.5,
+        "mouthUpperUpLeft": 0.35,
+        "mouthStretchLeft": 0.3,
+    },
+    "nasolabial_right": {
+        "mouthSmileRight": 0.85,
+        "noseSneerRight": 0.5,
+        "mouthUpperUpRight": 0.35,
+        "mouthStretchRight": 0.3,
+    },
     "nose": {"noseSneerLeft": 0.6, "noseSneerRight": 0.6, "browDownLeft": 0.1, "browDownRight": 0.1},
-    "chin": {"mouthShrugLower": 0.9, "mouthFrownLeft": 0.25, "mouthFrownRight": 0.25, "mouthPucker": 0.35, "mouthRollLower": 0.3},
-}  # fmt: skip
+    "chin": {
+        "mouthShrugLower": 0.9,
+        "mouthFrownLeft": 0.25,
+        "mouthFrownRight": 0.25,
+        "mouthPucker": 0.35,
+        "mouthRollLower": 0.3,
+    },
+}
 # What age leaves on a resting face.
 _AT_REST = np.array([0.30, 0.28, 0.30, 0.30, 0.55, 0.55, 0.05, 0.10], dtype=np.float32)
+
+
+# The fold from the wing of the nose round the corner of the mouth: mm beside and above the middle of the eyes.
+_NASOLABIAL = ((15.5, -33.0), (21.0, -43.0), (28.0, -57.0), (33.5, -69.0), (34.5, -77.0))
 
 
 def _mixing() -> FloatArray:
@@ -48,14 +68,14 @@ _MIXING = _mixing()
 
 
 def wrinkle_weights(units: npt.ArrayLike, age: float, gain: float = 1.0) -> FloatArray:
-    """Strength of each map [8] for an expression [52]; ``gain`` is the hidden factor that scales what the skin shows."""
+    """Strength of each map [8] for an expression [52]; ``gain`` is the hidden factor that scales them."""
     drawn = _MIXING @ np.asarray(units, dtype=np.float32)
     return np.clip(
-        0.15 + age * _AT_REST * 1.2 + (0.75 + 0.5 * age) * gain * np.clip(drawn, 0, None) ** 1.2, 0, 1.8
+        0.08 + age * _AT_REST * 1.2 + (0.75 + 0.5 * age) * gain * np.clip(drawn, 0, None) ** 1.2, 0, 1.8
     ).astype(np.float32)
 
 
-def _line_distance(points: FloatArray, line: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _line_distance(points: FloatArray, line: tuple[tuple[float, float], ...]) -> tuple[FloatArray, FloatArray]:
     """Distance to a polyline and the share of its length at the nearest point, for points [N, 2]."""
     corners = np.asarray(line, dtype=np.float32)
     lengths = np.hypot(*np.diff(corners, axis=0).T)
@@ -113,9 +133,9 @@ def paint_wrinkles(samples: SkinSamples, zone: Zones, seed: int) -> FloatArray:
 
     # Nasolabial folds: broad and soft, sharper in their middle.
     front = np.stack([side + 0.9 * wobble, y], axis=1)
-    distance, along = _line_distance(front, [[15.5, -33], [21, -43], [28, -57], [33.5, -69], [34.5, -77]])
+    distance, along = _line_distance(front, _NASOLABIAL)
     fold = (
-        (0.55 * bump(distance, 0, 2.8) + 0.45 * bump(distance, 0, 1.0))
+        (0.65 * bump(distance, 0, 4.2) + 0.35 * bump(distance, 0, 1.7))
         * smoothstep(0, 0.16, along)
         * smoothstep(1, 0.66, along)
     )
