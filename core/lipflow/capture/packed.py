@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from lipflow.capture.packing import FORMAT, MANIFEST, PackConfig, Packing, PackP
 from lipflow.checks import InputError
 from lipflow.mesh import Landmarks, Topology
 
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError, EOFError, zipfile.BadZipFile)
 Index = Sequence[int] | npt.NDArray[np.integer] | Tensor
 
 
@@ -102,7 +104,7 @@ class PackedCapture:
         manifest = _read_manifest(self.folder)
         try:
             self._unpack(manifest)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:
+        except _DAMAGE as error:
             if isinstance(error, InputError):
                 raise
             got = " ".join(f"{type(error).__name__} {error}".split())
@@ -139,8 +141,11 @@ class PackedCapture:
         self.keypoint_camera = _camera_from(about["keypoint_camera"], manifest["keypoint_size"])
         self.hmc_cameras = None if self.hmc_size is None else _camera_from(about["hmc_cameras"], self.hmc_size)
         self.cameras_per_frame = int(self._arrays["photos"].shape[1])
-        if len(self.frames) != len(self._rows):
-            raise ValueError("frames and rows differ")
+        ends = [*self._split.values(), np.array([len(self.frames) - 1])]
+        if len(self.frames) != len(self._rows) or not _within(ends, len(self.frames)):
+            raise ValueError("frames, rows and split that do not belong together")
+        if not _within([self._rows], len(self._arrays["vertices"])):
+            raise ValueError("rows beyond the arrays")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -247,6 +252,10 @@ def _map(folder: Path, name: str, spec: list[Any]) -> np.ndarray:
             f"pack {folder / name}.npy", expected=spec, got=[list(array.shape), array.dtype.str], mend="pack again"
         )
     return array
+
+
+def _within(indices: list[npt.NDArray[np.int64]], count: int) -> bool:
+    return all(((part >= 0) & (part < count)).all() for part in indices)
 
 
 def _camera_from(numbers: np.ndarray, size: Sequence[int]) -> Camera:
