@@ -40,7 +40,7 @@ class TrainConfig:
     batch: int = 8
     learning_rate: float = 5e-4  # Adam's peak; one cycle, up in 5 % of the steps and down to a 200th
     clip: float = 10.0  # norm that gradients are clipped to
-    lambda_image: float = 1.0
+    lambda_image: float = 0.1  # at 1 the images pull the mesh away from the tracked one
     lambda_texture: float = 1.0  # of the texture as the camera saw it
     lambda_mesh: float = 1.0
     lambda_latent: float = 1e-2  # on the mean over the code's dimensions

@@ -1,0 +1,353 @@
+"""Training: who learns from what, stopping and going on, one frame, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lipflow.avatar import Avatar
+from lipflow.capture.multiface import open_capture
+from lipflow.capture.packed import PackedCapture, pack
+from lipflow.checks import InputError
+from lipflow.training import TrainConfig, Training, one_cycle, train
+from lipflow.training_start import mesh_pca
+from lipflow.variants import PARTS, VARIANTS
+from support.tiny_capture import write_tiny_capture
+
+PACK: dict[str, Any] = {"texture": 32, "photo": (48, 32), "hmc": (30, 40)}
+Q_AND_D, P, ALL = {"encoder", "decoder"}, {"driver", "prior"}, set(PARTS)
+
+# variant -> (parts that learn from image, texture and mesh; parts that learn from the latent term)
+ROUTES: dict[str, tuple[set[str], set[str]]] = {"dam": (Q_AND_D, {"encoder"})}
+for _driving in ("hmc", "kpt"):
+    ROUTES |= {
+        f"dam-enc-{_driving}": ({"decoder", *P}, P),
+        f"dam-reg-{_driving}": (set(), P),
+        f"lip-kl-{_driving}": (Q_AND_D, {"encoder", *P}),
+        f"lip-flow-{_driving}": (Q_AND_D, {"encoder", *P}),
+        f"lip-flow-{_driving}-no-cycle": (Q_AND_D, {"encoder", *P}),
+        f"lip-flow-{_driving}-decode-p": (ALL, {"encoder", *P}),
+        f"lip-flow-{_driving}-standard-normal": (Q_AND_D, {"encoder", *P}),
+    }
+
+
+@pytest.fixture(scope="session")
+def packed(tiny_capture_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> PackedCapture:
+    return packed_at(open_capture(tiny_capture_dir), tmp_path_factory.mktemp("pack") / "tiny", **PACK)
+
+
+@pytest.fixture(scope="session")
+def dam(packed: PackedCapture) -> Avatar:
+    return Training(config("dam"), packed).finished_avatar()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors; more threads only wait for one another on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def packed_at(capture: Any, folder: Path, **sizes: Any) -> PackedCapture:
+    for _ in pack(capture, folder=folder, **sizes):
+        pass
+    return PackedCapture(folder)
+
+
+def config(variant: str, **changes: Any) -> TrainConfig:
+    return TrainConfig.of(variant, "tiny", **{"steps": 6, "snapshot_every": 100, "log_every": 1, **changes})
+
+
+def started(variant: str, packed: PackedCapture, dam: Avatar, **changes: Any) -> Training:
+    """A run whose flow is no longer the identity that it starts as."""
+    training = Training(config(variant, **changes), packed, base=dam if VARIANTS[variant].starts_from else None)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in training.avatar.prior.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return training
+
+
+def terms(training: Training) -> dict[str, Tensor]:
+    batch = training.next_batch()
+    return training.objective.terms(
+        training.avatar,
+        batch,
+        training.driving_signal(batch),
+        generator=training._generator,
+        renderer=training._renderer,
+    ).losses
+
+
+def learners(training: Training, loss: Tensor) -> set[str]:
+    """The parts that ``loss`` moves: those with more than a rounding error of its gradient."""
+    parameters = [(name, p) for name, p in training.avatar.named_parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(loss, [p for _, p in parameters], retain_graph=True, allow_unused=True)
+    norms = dict.fromkeys(PARTS, 0.0)
+    for (name, _), gradient in zip(parameters, gradients):
+        if gradient is not None:
+            norms[name.split(".")[0]] += float(gradient.double().square().sum())
+    return {part for part, square in norms.items() if square**0.5 > 1e-4 * sum(norms.values()) ** 0.5}
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_who_learns_from_what(variant: str, packed: PackedCapture, dam: Avatar) -> None:
+    training = started(variant, packed, dam)
+    pictured, latent = ROUTES[variant]
+    found = terms(training)
+    assert learners(training, found.pop("latent")) == latent
+    assert set(found) == ({"image", "texture", "mesh"} if pictured else set())
+    for name, loss in found.items():
+        assert learners(training, loss) == pictured, name
+
+
+@pytest.mark.parametrize("latent_loss", ["nll", "mc-kl"])
+def test_the_flows_other_latent_losses_take_the_same_routes(
+    latent_loss: str, packed: PackedCapture, dam: Avatar
+) -> None:
+    training = started("lip-flow-kpt", packed, dam, latent_loss=latent_loss, sigma_q="free")
+    assert learners(training, terms(training)["latent"]) == {"encoder", *P}
+
+
+class TestTrap3TheFlowCycleIsAnIdentity:
+    def test_it_changes_no_reconstruction(self, packed: PackedCapture, dam: Avatar) -> None:
+        one, two = (terms(started("lip-flow-kpt", packed, dam, cycle=cycle)) for cycle in ("none", "literal"))
+        for name in one:
+            torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+
+    def test_a_jittered_cycle_does_carry_signal(self, packed: PackedCapture, dam: Avatar) -> None:
+        training = started("lip-flow-kpt", packed, dam, cycle="jittered")
+        assert learners(training, terms(training)["texture"]) == ALL
+        silent = started("lip-flow-kpt", packed, dam, cycle="jittered", jitter=0.0)
+        assert learners(silent, terms(silent)["texture"]) == Q_AND_D
+
+
+@pytest.mark.parametrize("variant", ["lip-flow-hmc", "lip-flow-kpt-decode-p", "dam-reg-kpt", "dam-enc-hmc"])
+def test_a_resumed_run_ends_bit_for_bit_the_same(
+    variant: str, packed: PackedCapture, dam: Avatar, tmp_path: Path
+) -> None:
+    base = dam if VARIANTS[variant].starts_from else None
+    whole = Training(config(variant, validate_every=2), packed, base=base)
+    states = list(whole.run())
+    half = Training(config(variant, validate_every=2), packed, base=base)
+    list(islice(half.run(), 3))
+    half.save(tmp_path / "run.safetensors")
+    torch.manual_seed(99)  # the global generator plays no part
+    resumed = Training.resume(tmp_path / "run.safetensors", packed)
+    assert resumed.step == 3
+    later = list(resumed.run())
+    assert [s.step for s in later] == [4, 5, 6]
+    assert [s.scalars for s in later] == [s.scalars for s in states[3:]]
+    assert later[-1].validation == states[-1].validation
+    one, two = whole.state_dict()[0], resumed.state_dict()[0]
+    assert set(one) == set(two)
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_a_seed_decides_the_run(packed: PackedCapture) -> None:
+    one, two, other = (
+        [s.scalars["loss"] for s in islice(Training(config("lip-flow-kpt", seed=seed), packed).run(), 2)]
+        for seed in (1, 1, 2)
+    )
+    assert one == two
+    assert one != other
+
+
+def test_one_frame_under_one_camera_is_learned_by_heart(tmp_path: Path) -> None:
+    """Without a split, landmarks, masks or statistics, as a single real frame comes."""
+    root = write_tiny_capture(tmp_path / "c", frames=1, split=False, landmarks=False, masks=False, statistics=False)
+    single = packed_at(
+        open_capture(root),
+        tmp_path / "p",
+        texture=32,
+        photo=(48, 32),
+        hmc=None,
+        cameras=("400001",),
+        cameras_per_frame=1,
+    )
+    run = Training(config("dam", steps=120, lambda_image=0.01, lambda_latent=0.0, sigma_q="one", batch=2), single)
+    states = list(run.run())
+    first, last = states[0].scalars, states[-1].scalars
+    assert last["texture"] < 0.1 * first["texture"]
+    assert last["mesh"] < 0.2 * first["mesh"]
+    assert states[-1].validation is None
+    assert states[-1].snapshot is not None
+    assert states[-1].snapshot.picture is not None
+
+
+def test_an_epoch_shows_every_frame_once(packed: PackedCapture) -> None:
+    training = Training(config("dam", batch=4), packed)
+    seen = torch.cat([training.next_batch().average_texture for _ in range(3)])
+    assert len(packed.split("train")) == 12
+    assert len(torch.unique(seen.flatten(1), dim=0)) == 12
+
+
+def test_states_tell_what_a_viewer_needs(packed: PackedCapture) -> None:
+    config_ = config("lip-flow-kpt", steps=4, snapshot_every=2, validate_every=2)
+    states = list(Training(config_, packed).run())
+    watched = {"loss", "image", "texture", "mesh", "latent", "sigma_q", "sigma_p", "log_abs_det", "gradient_norm"}
+    for state in states:
+        assert watched <= set(state.scalars)
+        assert state.steps == 4
+        assert state.scalars["sigma_q"] == 1.0
+    assert states[0].validation is None
+    assert states[1].validation is not None
+    assert {"reconstruction_psnr", "start_psnr", "mesh_mm"} <= set(states[1].validation)
+    assert [s.snapshot is not None for s in states] == [True, True, False, True]
+    shot = states[-1].snapshot
+    assert shot is not None
+    assert shot.picture is not None
+    assert shot.picture.shape == (48, 96, 3)
+    assert shot.codes_q.shape == shot.codes_p.shape == shot.codes_start.shape == (12, 16)
+    assert states[-1].eta_s == 0.0
+    before = shot.codes_q.copy()
+    assert states[0].snapshot is not None
+    assert (states[0].snapshot.codes_q != before).any()  # copies: the first is still what it was
+
+
+@pytest.mark.parametrize("variant", ["dam", "dam-enc-kpt", "lip-flow-hmc"])
+def test_a_finished_avatar_carries_its_record_and_samples(variant: str, packed: PackedCapture, tmp_path: Path) -> None:
+    run = train(config(variant, steps=2), packed)
+    while True:
+        try:
+            next(run)
+        except StopIteration as stop:
+            avatar: Avatar = stop.value
+            break
+    avatar.save(tmp_path / "a.safetensors", half=True)
+    loaded = Avatar.load(tmp_path / "a.safetensors")
+    assert loaded.record["variant"] == variant
+    assert loaded.record["seed"] == 0
+    assert loaded.record["step"] == 2
+    assert len(loaded.record["config_hash"]) == 12
+    assert loaded.samples_z is not None
+    assert loaded.samples_z.shape == (12, 16)
+    assert set(loaded.samples_segment) == {"E001_Neutral", "E002_Smile", "E003_Brows"}
+    assert loaded.keypoint_camera is not None
+
+
+def test_a_frozen_dam_stays_as_it_was(packed: PackedCapture, dam: Avatar) -> None:
+    training = Training(config("dam-reg-kpt"), packed, base=dam)
+    list(training.run())
+    for part in ("encoder", "decoder"):
+        for name, tensor in getattr(dam, part).state_dict().items():
+            assert torch.equal(getattr(training.avatar, part).state_dict()[name], tensor), name
+
+
+def test_the_pca_of_meshes_is_the_svds() -> None:
+    meshes = torch.randn(9, 20, 3, dtype=torch.float64)
+    components, scales = mesh_pca(meshes, 5)
+    centred = (meshes - meshes.mean(0)).flatten(1)
+    torch.testing.assert_close(scales, torch.linalg.svdvals(centred)[:5] / 3)
+    flat = components.flatten(1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close((centred @ flat.T).std(0, correction=0), scales)
+
+
+def test_the_learning_rate_goes_up_and_down() -> None:
+    rates = [one_cycle(step, 1000, 1.0) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[50] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.005, abs=1e-4)
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("changes", "text"),
+        [
+            ({"variant": "lip"}, "variant: expected dam or"),
+            ({"steps": 0}, "steps: expected 1 or more"),
+            ({"lambda_mesh": -1.0}, "lambda_mesh: expected 0 or more"),
+            ({"learning_rate": 0.0}, "learning_rate"),
+        ],
+    )
+    def test_config(self, changes: dict[str, Any], text: str) -> None:
+        with pytest.raises(InputError, match=text):
+            replace(TrainConfig(), **changes)
+        with pytest.raises(InputError, match="preset: expected tiny or"):
+            TrainConfig.of("dam", "huge")
+
+    @pytest.mark.parametrize(
+        ("changes", "text"),
+        [
+            ({"latent_loss": "kl"}, "latent_loss: expected one that a flow's density has"),
+            ({"latent_loss": "l2"}, "latent_loss: expected kl or"),
+            ({"cycle": "round"}, "cycle: expected none or"),
+            ({"sigma_q": "half"}, "config.sigma_q"),
+        ],
+    )
+    def test_choices(self, changes: dict[str, Any], text: str, packed: PackedCapture) -> None:
+        with pytest.raises(InputError, match=text):
+            Training(config("lip-flow-kpt", **changes), packed)
+
+    def test_what_does_not_fit_together(self, packed: PackedCapture, dam: Avatar, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match='a trained "dam" avatar to freeze, got none; train dam first'):
+            Training(config("dam-reg-kpt"), packed)
+        driven = Training(config("lip-kl-kpt"), packed).finished_avatar()
+        with pytest.raises(InputError, match="an avatar driven by kpt"):
+            Training(config("dam-reg-kpt"), packed, base=driven)
+        with pytest.raises(InputError, match="textures packed at 512², the model's size, got 32²"):
+            Training(TrainConfig(), packed)
+        root = write_tiny_capture(tmp_path / "c", frames=6, landmarks=False)
+        bare = packed_at(open_capture(root), tmp_path / "p", texture=32, photo=(48, 32), hmc=None)
+        with pytest.raises(InputError, match="landmarks to drive with"):
+            Training(config("lip-flow-kpt"), bare)
+        with pytest.raises(InputError, match="headset images to drive with"):
+            Training(config("lip-flow-hmc"), bare)
+
+    def test_a_gradient_that_is_not_finite(self, packed: PackedCapture) -> None:
+        training = Training(config("dam"), packed)
+        with torch.no_grad():
+            training.avatar.decoder.code.bias[0] = torch.inf
+        with pytest.raises(InputError, match=r"a finite gradient, got .* in step 1; try a lower learning rate"):
+            next(training.run())
+
+    def test_other_checkpoints(self, packed: PackedCapture, tmp_path: Path) -> None:
+        training = Training(config("lip-flow-kpt"), packed)
+        list(islice(training.run(), 1))
+        path = tmp_path / "run.safetensors"
+        training.save(path)
+        whole = path.read_bytes()
+        for size in (0, 8, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:size])
+            with pytest.raises(InputError, match="a whole safetensors file"):
+                Training.resume(path, packed)
+        training.finished_avatar().save(path)
+        with pytest.raises(InputError, match="a lipflow-training file, got lipflow-avatar"):
+            Training.resume(path, packed)
+        tensors, body = training.state_dict()
+        with pytest.raises(InputError, match="a run with this config"):
+            Training(config("lip-flow-kpt", seed=5), packed).load_state_dict(tensors, body)
+        with pytest.raises(InputError, match="on this pack"):
+            training.load_state_dict(tensors, {**body, "capture": "another"})
+        for name in tensors:
+            with pytest.raises(InputError, match=name):
+                training.load_state_dict({k: v for k, v in tensors.items() if k != name}, body)
+
+
+@pytest.mark.real
+def test_the_real_frame_trains(real_capture_dir: Path, tmp_path: Path) -> None:
+    single = packed_at(open_capture(real_capture_dir), tmp_path / "p", texture=32, photo=(96, 64), hmc=None)
+    run = Training(config("dam", steps=60, lambda_image=1.0, lambda_texture=0.0, lambda_latent=0.0, batch=2), single)
+    states = list(run.run())
+    assert states[-1].scalars["image"] < 0.9 * states[0].scalars["image"]
+
+
+def test_an_avatar_of_other_statistics_is_unharmed_by_a_still_capture(tmp_path: Path) -> None:
+    """One frame has no spread: the statistics' standard deviations get a floor, so nothing is divided by zero."""
+    root = write_tiny_capture(tmp_path / "c", frames=1, split=False, statistics=False)
+    single = packed_at(open_capture(root), tmp_path / "p", texture=32, photo=(48, 32), hmc=(30, 40))
+    for variant in ("lip-flow-kpt", "lip-flow-hmc"):
+        training = Training(config(variant, steps=2), single)
+        assert training.avatar.statistics.vertex_std >= 0.5
+        assert all(torch.isfinite(torch.tensor(list(s.scalars.values()))).all() for s in training.run())
