@@ -1,0 +1,123 @@
+"""The sheets of the Help menu."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from html import escape
+
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
+
+from lipflow_studio.actions import ACTIONS, GESTURES
+from lipflow_studio.theme import DARK
+
+COMPONENTS = ("torch", "numpy", "numba", "PySide6-Essentials", "vispy", "pyqtgraph", "safetensors", "nflows", "pillow")
+DISTRIBUTION = "lipflow-studio"
+
+
+class _Sheet(QDialog):
+    """A titled page of text."""
+
+    def __init__(self, parent: QWidget, title: str, html: str, size: QSize) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.resize(size)
+        self.text = QTextBrowser()
+        self.text.setHtml(f"<style>td {{ padding: 3px 14px 3px 0 }} h3 {{ color: {DARK.accent} }}</style>{html}")
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.addWidget(self.text)
+        column.addWidget(buttons)
+
+
+class Shortcuts(_Sheet):
+    """Every key and gesture."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, "Keyboard shortcuts", shortcut_sheet(), QSize(560, 640))
+
+
+class About(_Sheet):
+    """What this is, and on what it runs."""
+
+    def __init__(self, parent: QWidget, gl_name: str) -> None:
+        versions = [(name, _version(name)) for name in (DISTRIBUTION, *COMPONENTS)]
+        versions += [("Python", platform.python_version()), ("OpenGL", gl_name or "not started")]
+        html = (
+            "<h3>LiP-Flow Studio</h3><p>Drivable face avatars with learned inference-time priors, after "
+            "<i>LiP-Flow: Learning Inference-time Priors for Codec Avatars via Normalizing Flows in Latent Space</i> "
+            "(Aksan et al., ECCV 2022).</p><table>"
+            + "".join(f"<tr><td>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in versions)
+            + "</table>"
+        )
+        super().__init__(parent, "About LiP-Flow Studio", html, QSize(520, 460))
+
+
+class Licences(_Sheet):
+    """This program's licence, the notices of its data, and the licences of what it is built on."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, "Licences", licence_sheet(), QSize(680, 640))
+
+
+def shortcut_sheet() -> str:
+    parts = []
+    for menu in dict.fromkeys(row.menu for row in ACTIONS):
+        rows = [(_keys(row.keys), row.text) for row in ACTIONS if row.menu == menu and row.keys]
+        if menu == "&Edit":
+            rows = [("Ctrl+Z", "Undo"), ("Ctrl+Shift+Z", "Redo"), *rows]
+        parts.append((menu.replace("&", ""), rows))
+    for place in dict.fromkeys(g[0] for g in GESTURES):
+        parts.append((place, [(keys, what) for p, keys, what in GESTURES if p == place]))
+    return "".join(
+        f"<h3>{escape(title)}</h3><table>"
+        + "".join(f"<tr><td><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in rows)
+        + "</table>"
+        for title, rows in parts
+    )
+
+
+def licence_sheet() -> str:
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(_licence(name))}</td></tr>" for name in COMPONENTS)
+    html = f"<h3>Built on</h3><table>{rows}</table>"
+    for name, text in _own_licences():
+        html += f"<h3>{escape(name)}</h3><pre style='white-space: pre-wrap'>{escape(text)}</pre>"
+    return html
+
+
+def _own_licences() -> list[tuple[str, str]]:
+    """The licence files that were installed with this program."""
+    try:
+        files = importlib.metadata.files(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    texts = []
+    for file in files:
+        if "licenses" in file.parts:
+            texts.append((file.name, file.read_text()))
+    return texts
+
+
+def _keys(keys: tuple[str, ...]) -> str:
+    return ", ".join(QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText) for k in keys)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _licence(name: str) -> str:
+    try:
+        meta = importlib.metadata.metadata(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+    classifiers = [c.split(" :: ")[-1] for c in meta.get_all("Classifier", []) if c.startswith("License")]
+    field = next((meta[name] for name in ("License-Expression", "License") if name in meta), "see its own files")
+    stated = ", ".join(classifiers) or field
+    return stated.splitlines()[0][:80]

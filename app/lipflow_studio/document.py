@@ -1,0 +1,130 @@
+"""The values that the Session's signals carry: frozen, of numpy arrays and plain numbers, never of tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lipflow.mesh import Landmarks, Topology
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+
+CAMERA_NAMES = ("mouth", "left eye", "right eye")  # order of the headset's images
+
+
+class Status(Enum):
+    """What the fit is doing."""
+
+    IDLE = "Idle"
+    RUNNING = "Fitting"
+    PAUSED = "Paused"
+    CONVERGED = "Converged"
+
+
+class Source(Enum):
+    """What the fit is driven by."""
+
+    KEYPOINTS = "Keypoints"
+    HEADSET = "Headset images"
+
+
+@dataclass(frozen=True, eq=False)
+class AvatarInfo:
+    """What the views need to know about the open avatar."""
+
+    name: str
+    path: Path | None
+    driving: str | None  # "kpt", "hmc" or None
+    topology: Topology
+    landmarks: Landmarks
+    backdrop_size: tuple[int, int]  # height, width of the frontal picture behind the keypoints
+    headset_size: tuple[int, int] | None  # height, width of its headset images
+    start: FloatArray  # [Z] code of the face that is shown first
+    vertices: FloatArray  # [V, 3] mm, that face
+    keypoints: FloatArray  # [L, 2] in [0, 1], that face's landmarks under the keypoint camera
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The face as decoded for display. Arrays that did not change are the same objects as before."""
+
+    serial: int  # of the observation that the mesh was fitted to
+    vertices: FloatArray  # [V, 3] mm
+    positions: FloatArray  # [S, 3] mm, doubled along seams for GL
+    keypoints: FloatArray  # [L, 2] the landmarks under the keypoint camera, in [0, 1]
+    texture: ByteArray | None  # [T, T, 3] display gamma, row 0 at v = 1
+    frontal: ByteArray | None  # [h, w, 3] display gamma, under the keypoint camera
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointSet:
+    """Where the user wants the landmarks. Pinned ones pull with full weight, the others only hold the face together."""
+
+    given: FloatArray  # [L, 2] in [0, 1]
+    pinned: BoolArray  # [L]
+
+    def moved(self, points: dict[int, tuple[float, float]]) -> KeypointSet:
+        """Points put somewhere (kept inside the image) and pinned there."""
+        given, pinned = self.given.copy(), self.pinned.copy()
+        for index, position in points.items():
+            given[index] = np.clip(position, 0.0, 1.0)
+            pinned[index] = True
+        return KeypointSet(given, pinned)
+
+    def with_pins(self, indices: frozenset[int], pinned: bool) -> KeypointSet:
+        pins = self.pinned.copy()
+        pins[list(indices)] = pinned
+        return replace(self, pinned=pins)
+
+    def weights(self, hold: float) -> FloatArray:
+        """[L]: 1 for pinned points, ``hold`` for the others."""
+        return np.where(self.pinned, 1.0, hold).astype(np.float32)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeypointSet):
+            return NotImplemented
+        return np.array_equal(self.given, other.given) and np.array_equal(self.pinned, other.pinned)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadsetImages:
+    """The three opened headset images, at the size the avatar takes."""
+
+    images: FloatArray  # [3, h, w] in [0, 1]
+    names: tuple[str, str, str]  # file names
+
+
+@dataclass(frozen=True, eq=False)
+class FitUpdate:
+    """One state of the running fit, as the panels show it."""
+
+    serial: int  # of the observation
+    source: Source
+    z: FloatArray  # [Z]
+    iteration: int
+    energy: float
+    data_energy: float
+    log_likelihood: float  # log p_P(z), nats
+    converged: bool
+    running: bool  # False: the fit has come to its end and waits
+    iterations_per_s: float
+    step_ms: float  # duration of the last iteration
+    curve: npt.NDArray[np.float64]  # [n, 3] energy, data energy, log-likelihood, oldest first
+    first: int  # iteration number of curve[0]
+    renders: FloatArray | None  # [3, h, w], for headset fits
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as the banner shows it."""
+
+    line: str
+    details: str

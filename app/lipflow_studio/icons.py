@@ -1,0 +1,57 @@
+"""The studio's icons: strokes on a 24×24 grid, drawn in the colour of the moment."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QByteArray, QSize, Qt
+from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+
+from lipflow_studio.theme import DARK
+
+# Path data of SVG: round strokes of width 1.7; a leading "*" fills instead.
+PATHS = {
+    "play": "*M8 5.5v13l11-6.5z",
+    "pause": "*M7 5h3.4v14H7zM13.6 5H17v14h-3.4z",
+    "step": "M6 6v12l8.5-6zM18 6v12",
+    "restart": "M4.5 12a7.5 7.5 0 1 0 2.4-5.5M4.5 4.5v4h4",
+    "pin": "M9 4h6M10 4l-.6 6L6.5 13.5h11L14.6 10 14 4M12 13.5V21",
+    "unpin": "M9 4h6M10 4l-.6 6L6.5 13.5h11L14.6 10 14 4M12 13.5V21M4 4l16 16",
+    "mirror": "M12 3v18M9 7L4 17h5zM15 7l5 10h-5z",
+    "reset": "M4 9V4M4 9h5M4.6 9a8 8 0 1 1-.5 5",
+    "frame": "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+    "open": "M3.5 18.5v-13h6l2 2.5h9v10.5z",
+    "front": "M12 4c4 0 5.5 3 5.5 7.5S15.5 20 12 20s-5.5-4-5.5-8.5S8 4 12 4zM9.5 11h.1M14.5 11h.1M10 15.5h4",
+    "left": "M14 4c-4 0-6 2.5-6 6l-2 3.5h2V16c0 1.5 1 2 2.5 2H12v2.5M14 4c3 0 4.5 2 4.5 5s-1.5 4.5-1.5 6.5V20.5",
+    "right": "M10 4c4 0 6 2.5 6 6l2 3.5h-2V16c0 1.5-1 2-2.5 2H12v2.5M10 4C7 4 5.5 6 5.5 9S7 13.5 7 15.5V20.5",
+    "points": "*M5 9a2 2 0 1 0 4 0 2 2 0 1 0-4 0zM15 7a2 2 0 1 0 4 0 2 2 0 1 0-4 0zM10 16a2 2 0 1 0 4 0 2 2 0 1 0-4 0z",
+    "residual": "M6 18L18 6M4.5 18a1.5 1.5 0 1 0 3 0 1.5 1.5 0 1 0-3 0zM16.5 6a1.5 1.5 0 1 0 3 0 1.5 1.5 0 1 0-3 0z",
+    "copy": "M8 8h11v12H8zM5 16V4h11",
+    "close": "M6 6l12 12M18 6L6 18",
+    "float": "M8 4h12v12M4 8h12v12H4z",
+    "headset": "M3 8.5h18v8h-6l-2-2.5h-2l-2 2.5H3z",
+}
+
+
+def icon(name: str, colour: str = DARK.text, size: int = 18) -> QIcon:
+    """The icon, with a dimmer picture for disabled buttons."""
+    result = QIcon()
+    result.addPixmap(_pixmap(name, colour, size), QIcon.Mode.Normal)
+    result.addPixmap(_pixmap(name, "#565d6b", size), QIcon.Mode.Disabled)
+    return result
+
+
+def _pixmap(name: str, colour: str, size: int) -> QPixmap:
+    path = PATHS[name]
+    style = (
+        f'fill="{colour}"'
+        if path.startswith("*")
+        else f'fill="none" stroke="{colour}" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round"'
+    )
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="{path.lstrip("*")}" {style}/></svg>'
+    pixmap = QPixmap(QSize(size, size) * 2)  # sharp at 200 %
+    pixmap.setDevicePixelRatio(2)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    QSvgRenderer(QByteArray(svg.encode())).render(painter, pixmap.rect().toRectF().adjusted(0, 0, -size, -size))
+    painter.end()
+    return pixmap

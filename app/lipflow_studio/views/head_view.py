@@ -1,0 +1,185 @@
+"""The head in 3D under a turntable camera."""
+
+from __future__ import annotations
+
+import functools
+
+from PySide6.QtCore import QPointF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from lipflow_studio.document import AvatarInfo, Picture
+from lipflow_studio.orbit import Orbit
+from lipflow_studio.session import Session
+from lipflow_studio.theme import DARK
+from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.widgets.make import label, strip, tool
+
+DEGREES_A_PIXEL = 0.35
+ZOOM_A_NOTCH = 1.1
+FINE_AFTER_MS = 180  # of rest, until the picture is drawn again at twice the size and smoothed
+
+
+class HeadCanvas(QWidget):
+    """The picture of the head. Drag: orbit; right, middle or Shift drag: pan; wheel: zoom; double click: reset."""
+
+    drawn = Signal(int)  # serial of the observation whose face is now on the screen
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._painter: HeadPainter | None = None
+        self._image: QImage | None = None  # None: to be drawn again
+        self._serial = -1
+        self._drag: tuple[bool, QPointF] | None = None  # panning?, where the pointer was
+        self._fine = False
+        self._rest = QTimer(self, interval=FINE_AFTER_MS, singleShot=True)
+        self._rest.timeout.connect(self._refine)
+        self.setMinimumSize(QSize(200, 200))
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        try:
+            self._painter = HeadPainter()
+        except RuntimeError as error:
+            session.report(error)
+            return
+        session.avatar_changed.connect(self._show_avatar)
+        session.picture_changed.connect(self._show_picture)
+        session.camera_changed.connect(lambda _: self._redraw())
+        if session.avatar_info is not None:
+            self._show_avatar(session.avatar_info)
+
+    @property
+    def gl_name(self) -> str:
+        """What draws."""
+        return "none" if self._painter is None else self._painter.name
+
+    @property
+    def has_face(self) -> bool:
+        return self._painter is not None and self._painter.has_face
+
+    def close_gl(self) -> None:
+        """Let OpenGL go; the canvas stays blank."""
+        if self._painter is not None:
+            self._rest.stop()
+            self._painter.close()
+            self._painter = None
+
+    # What the document says
+
+    def _show_avatar(self, info: AvatarInfo) -> None:
+        if self._painter is not None:
+            self._painter.set_topology(info)
+            self._redraw()
+
+    def _show_picture(self, picture: Picture) -> None:
+        if self._painter is not None:
+            self._painter.set_picture(picture)
+            self._serial = picture.serial
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._image, self._fine = None, False
+        self._rest.start()
+        self.update()
+
+    def _refine(self) -> None:
+        self._image, self._fine = None, True
+        self.update()
+
+    # Painting
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        if self._painter is None:
+            painter.fillRect(self.rect(), QColor(DARK.canvas_bottom))
+            painter.end()
+            return
+        ratio = self.devicePixelRatioF() * (2 if self._fine else 1)
+        width, height = max(round(self.width() * ratio), 1), max(round(self.height() * ratio), 1)
+        if self._image is None or self._image.size() != QSize(width, height):
+            self._image = self._painter.draw(self._session.camera, width, height)
+            if self.has_face:
+                serial = self._serial
+                QTimer.singleShot(0, lambda: self.drawn.emit(serial))  # once the window shows it
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._fine)
+        painter.drawImage(self.rect(), self._image)
+        painter.end()
+
+    # Gestures
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        self._drag = (shift or event.button() != Qt.MouseButton.LeftButton, event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._drag is None:
+            return
+        panning, last = self._drag
+        moved = event.position() - last
+        self._drag = (panning, event.position())
+        camera = self._session.camera
+        if panning:
+            height = max(self.height(), 1)
+            self._session.set_camera(target=camera.panned(-moved.x() / height, moved.y() / height).target)
+        else:
+            turned = camera.orbited(-moved.x() * DEGREES_A_PIXEL, moved.y() * DEGREES_A_PIXEL)
+            self._session.set_camera(azimuth=turned.azimuth, elevation=turned.elevation)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._drag = None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self._session.reset_camera()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        factor = ZOOM_A_NOTCH ** (event.angleDelta().y() / 120)
+        self._session.set_camera(distance=self._session.camera.zoomed(factor).distance)
+
+
+class HeadView(QWidget):
+    """The canvas under a strip that names the avatar and holds the camera's presets."""
+
+    first_face = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._has_shown = False
+        self.canvas = HeadCanvas(session)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._strip())
+        layout.addWidget(self.canvas, 1)
+        self.canvas.drawn.connect(self._announce)
+        session.avatar_changed.connect(self._show_avatar)
+        session.camera_changed.connect(self._show_camera)
+        if session.avatar_info is not None:
+            self._show_avatar(session.avatar_info)
+        self._show_camera(session.camera)
+
+    def _strip(self) -> QWidget:
+        bar, row = strip()
+        self._title = label("No avatar", "dockName")
+        self._angles = label("", "muted")
+        row.addWidget(self._title)
+        row.addSpacing(10)
+        row.addWidget(self._angles)
+        row.addStretch(1)
+        session = self._session
+        for preset, key in (("left", "1"), ("front", "2"), ("right", "3")):
+            look = functools.partial(session.view_from, preset)
+            row.addWidget(tool(preset, f"Look from the {preset} ({key})", look))
+        row.addWidget(tool("frame", "Reset the camera (R, or double click)", session.reset_camera))
+        return bar
+
+    def _show_avatar(self, info: AvatarInfo) -> None:
+        self._title.setText(info.name)
+
+    def _show_camera(self, orbit: Orbit) -> None:
+        self._angles.setText(f"azimuth {orbit.azimuth:+.0f}°   elevation {orbit.elevation:+.0f}°")
+
+    def _announce(self, serial: int) -> None:
+        if not self._has_shown:
+            self._has_shown = True
+            self.first_face.emit()

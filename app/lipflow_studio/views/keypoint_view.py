@@ -1,0 +1,393 @@
+"""The landmarks over the frontal picture: grab them, and the fit follows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QContextMenuEvent,
+    QHelpEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QMenu, QToolTip, QVBoxLayout, QWidget
+
+from lipflow_studio.document import AvatarInfo, KeypointSet, Picture
+from lipflow_studio.session import Session
+from lipflow_studio.theme import DARK, group_colour
+from lipflow_studio.widgets.make import label, strip, tool
+
+GRAB = 9.0  # pixels around a point that grab it
+NUDGE = 1.0  # pixels of the backdrop an arrow key moves; with Shift 5 times as far
+MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
+
+
+class KeypointCanvas(QWidget):
+    """The picture and its points. Everything it changes, it changes through the Session's commands."""
+
+    hovered = Signal(int)  # position of the landmark under the pointer, -1 for none
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._info: AvatarInfo | None = None
+        self._image: QImage | None = None
+        self._pixels: np.ndarray | None = None  # keeps the image's memory
+        self._colours: list[str] = []
+        self._scale, self._offset = 1.0, QPointF(0, 0)  # widget = offset + scale · backdrop pixel
+        self._framed = False
+        self._hover = -1
+        self._gestures = itertools.count()
+        self._drag: tuple[int, QPointF, dict[int, tuple[float, float]]] | None = None
+        self._band: tuple[QPointF, QPointF] | None = None
+        self._pan: QPointF | None = None
+        self.symmetric = False
+        self.residuals = True
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(QSize(200, 200))
+        session.avatar_changed.connect(self._show_avatar)
+        session.keypoints_changed.connect(lambda _: self.update())
+        session.selection_changed.connect(lambda _: self.update())
+        session.picture_changed.connect(self._show_picture)
+        if session.avatar_info is not None:
+            self._show_avatar(session.avatar_info)
+
+    # What the document says
+
+    def _show_avatar(self, info: AvatarInfo) -> None:
+        self._info, self._image, self._pixels = info, None, None
+        self._colours = [DARK.accent] * len(info.landmarks.ids)
+        for position, (name, members) in enumerate(info.landmarks.groups.items()):
+            for member in members:
+                self._colours[member] = group_colour(name, position)
+        self._framed = False
+        self.frame()
+
+    def _show_picture(self, picture: Picture) -> None:
+        if picture.frontal is not None and picture.frontal is not self._pixels:
+            height, width = picture.frontal.shape[:2]
+            self._pixels = picture.frontal
+            self._image = QImage(picture.frontal.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+        self.update()
+
+    def frame(self) -> None:
+        """Show the neutral face's landmarks with a margin around them."""
+        if self._info is None or self.width() < 2:
+            return
+        size = np.array(self._info.backdrop_size[::-1], float)
+        points = self._info.keypoints * size
+        low, high = points.min(0), points.max(0)
+        margin = MARGIN * (high - low).max()
+        low, high = low - margin, high + margin
+        self._scale = float(min(self.width() / (high[0] - low[0]), self.height() / (high[1] - low[1])))
+        centre = (low + high) / 2
+        self._offset = QPointF(self.width() / 2 - self._scale * centre[0], self.height() / 2 - self._scale * centre[1])
+        self._framed = True
+        self.update()
+
+    # Between the picture and the widget
+
+    def _to_widget(self, points: np.ndarray) -> np.ndarray:
+        """[..., 2] in [0, 1] -> pixels of this widget."""
+        assert self._info is not None
+        height, width = self._info.backdrop_size
+        return points * (np.array([width, height]) * self._scale) + np.array([self._offset.x(), self._offset.y()])
+
+    def _distance(self, pixels: QPointF) -> tuple[float, float]:
+        """A distance in this widget's pixels as fractions of the image."""
+        assert self._info is not None
+        height, width = self._info.backdrop_size
+        return pixels.x() / (self._scale * width), pixels.y() / (self._scale * height)
+
+    def position_of(self, index: int) -> QPointF:
+        """Where a landmark's handle is in this widget."""
+        x, y = self._to_widget(self._session.handles()[index])
+        return QPointF(float(x), float(y))
+
+    def _at(self, position: QPointF) -> int:
+        if self._info is None or self._session.keypoints is None:
+            return -1
+        distance = np.linalg.norm(self._to_widget(self._session.handles()) - [position.x(), position.y()], axis=1)
+        nearest = int(distance.argmin())
+        return nearest if distance[nearest] <= GRAB else -1
+
+    # Gestures
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        position = event.position()
+        if event.button() in (Qt.MouseButton.MiddleButton,):
+            self._pan = position
+            return
+        if event.button() != Qt.MouseButton.LeftButton or self._session.keypoints is None:
+            return
+        index = self._at(position)
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        selection = self._session.selection
+        if index < 0:
+            if not shift:
+                self._session.select([])
+            self._band = (position, position)
+            return
+        if shift:
+            self._session.select(sorted(selection ^ {index}))
+            return
+        if index not in selection:
+            self._session.select([index])
+        handles = self._session.handles()
+        moving = set(self._session.selection)
+        if self.symmetric and self._info is not None:
+            moving |= {self._info.landmarks.mirror[i] for i in moving}
+        origins = {i: (float(handles[i][0]), float(handles[i][1])) for i in moving}
+        self._drag = (next(self._gestures), position, origins)
+        self.setCursor(Qt.CursorShape.ClosedHandCursor)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        position = event.position()
+        if self._drag is not None:
+            gesture, start, origins = self._drag
+            right, down = self._distance(position - start)
+            self._session.move_keypoints(self._dragged(origins, right, down), gesture=gesture)
+        elif self._band is not None:
+            self._band = (self._band[0], position)
+            self._select_in_band(bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+            self.update()
+        elif self._pan is not None:
+            self._offset += position - self._pan
+            self._pan = position
+            self.update()
+        else:
+            self._set_hover(self._at(position))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._drag = self._band = self._pan = None
+        self.unsetCursor()
+        self._set_hover(self._at(event.position()))
+        self.update()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        if self._at(event.position()) < 0:
+            self.frame()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        factor = 1.0015 ** event.angleDelta().y()
+        scale = float(np.clip(self._scale * factor, 0.2, 40.0))
+        at = event.position()
+        self._offset = at + (self._offset - at) * (scale / self._scale)
+        self._scale = scale
+        self.update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        directions = {
+            Qt.Key.Key_Left: (-1, 0),
+            Qt.Key.Key_Right: (1, 0),
+            Qt.Key.Key_Up: (0, -1),
+            Qt.Key.Key_Down: (0, 1),
+        }
+        direction = directions.get(Qt.Key(event.key()))
+        if direction is None or self._info is None:
+            super().keyPressEvent(event)
+            return
+        far = NUDGE * (5 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
+        height, width = self._info.backdrop_size
+        self._session.nudge(far * direction[0] / width, far * direction[1] / height)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._set_hover(-1)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        index = self._at(QPointF(event.pos()))
+        if index >= 0 and index not in self._session.selection:
+            self._session.select([index])
+        menu = QMenu(self)
+        some = bool(self._session.selection)
+        entries: list[tuple[str, Callable[[], object], bool]] = [
+            ("Pin", lambda: self._session.pin(True), some),
+            ("Unpin", lambda: self._session.pin(False), some),
+            ("Reset selected", lambda: self._session.reset_keypoints(selected=True), some),
+            ("Reset all", lambda: self._session.reset_keypoints(), True),
+        ]
+        for text, action, enabled in entries:
+            menu.addAction(text, action).setEnabled(enabled)
+        menu.exec(event.globalPos())
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QHelpEvent) and self._hover >= 0:
+            QToolTip.showText(event.globalPos(), self.describe(self._hover), self)
+            return True
+        return super().event(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.frame()
+
+    def _dragged(
+        self, origins: dict[int, tuple[float, float]], right: float, down: float
+    ) -> dict[int, tuple[float, float]]:
+        """Where a drag puts the grabbed points, and those that are only mirrored: the other way sideways."""
+        grabbed = self._session.selection
+        return {i: (x + (right if i in grabbed else -right), y + down) for i, (x, y) in origins.items()}
+
+    def _select_in_band(self, add: bool) -> None:
+        if self._band is None or self._session.keypoints is None:
+            return
+        box = QRectF(*self._band).normalized()
+        points = self._to_widget(self._session.handles())
+        inside = {i for i, (x, y) in enumerate(points) if box.contains(QPointF(float(x), float(y)))}
+        self._session.select(sorted(inside | self._session.selection if add else inside))
+
+    def _set_hover(self, index: int) -> None:
+        if index != self._hover:
+            self._hover = index
+            self.setCursor(Qt.CursorShape.OpenHandCursor) if index >= 0 else self.unsetCursor()
+            self.hovered.emit(index)
+            self.update()
+
+    def describe(self, index: int) -> str:
+        """A landmark's name, and how far the face is from where it was put."""
+        info, keypoints, picture = self._info, self._session.keypoints, self._session.picture
+        assert info is not None
+        assert keypoints is not None
+        text = info.landmarks.names[index]
+        if keypoints.pinned[index] and picture is not None:
+            height, width = info.backdrop_size
+            away = np.linalg.norm((keypoints.given[index] - picture.keypoints[index]) * [width, height])
+            text += f"  ·  pinned, {away:.1f} px away"
+        return text
+
+    # Painting
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(DARK.window))
+        if self._info is not None and self._session.keypoints is not None:
+            self._paint(painter, self._info, self._session.keypoints)
+        painter.end()
+
+    def _paint(self, painter: QPainter, info: AvatarInfo, keypoints: KeypointSet) -> None:
+        height, width = info.backdrop_size
+        if self._image is not None:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            box = QRectF(self._offset.x(), self._offset.y(), width * self._scale, height * self._scale)
+            painter.drawImage(box, self._image)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.residuals and self._session.picture is not None:
+            self._paint_residuals(painter, keypoints, self._to_widget(self._session.picture.keypoints))
+        self._paint_points(painter, keypoints, self._to_widget(self._session.handles()))
+        if self._band is not None:
+            painter.setPen(QPen(QColor(DARK.accent), 1, Qt.PenStyle.DashLine))
+            painter.setBrush(QColor(78, 168, 222, 30))
+            painter.drawRect(QRectF(*self._band).normalized())
+
+    def _paint_residuals(self, painter: QPainter, keypoints: KeypointSet, projected: np.ndarray) -> None:
+        given = self._to_widget(keypoints.given)
+        painter.setPen(QPen(QColor(DARK.bad), 1.4))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for i in np.flatnonzero(keypoints.pinned):
+            a, b = QPointF(*given[i].tolist()), QPointF(*projected[i].tolist())
+            if (a - b).manhattanLength() > 2:
+                painter.drawLine(a, b)
+                painter.drawEllipse(b, 2.2, 2.2)
+
+    def _paint_points(self, painter: QPainter, keypoints: KeypointSet, handles: np.ndarray) -> None:
+        """Points as round pens, a colour at a time: each call into Qt may wait for a worker to let Python go."""
+        points = [QPointF(x, y) for x, y in handles.tolist()]
+        ringed = sorted(self._session.selection | ({self._hover} if self._hover >= 0 else set()))
+        free, pinned = np.flatnonzero(~keypoints.pinned).tolist(), np.flatnonzero(keypoints.pinned).tolist()
+        _dots(painter, "#ffffff", 14.0, [points[i] for i in ringed])
+        for members, size in ((free, 5.2), (pinned, 8.8)):
+            _dots(painter, DARK.window, size + 2.0, [points[i] for i in members])
+            for colour in dict.fromkeys(self._colours):
+                _dots(painter, colour, size, [points[i] for i in members if self._colours[i] == colour])
+        _dots(painter, DARK.window, 3.0, [points[i] for i in pinned])
+
+
+def _dots(painter: QPainter, colour: str, size: float, points: list[QPointF]) -> None:
+    if points:
+        painter.setPen(QPen(QColor(colour), size, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        painter.drawPoints(QPolygonF(points))
+
+
+class KeypointView(QWidget):
+    """The canvas between a strip of tools and a line that says what is under the pointer."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.canvas = KeypointCanvas(session, self)
+        self._line = label("", "hint")
+        self._line.setContentsMargins(10, 4, 10, 5)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._strip())
+        layout.addWidget(self.canvas, 1)
+        layout.addWidget(self._line)
+        self.canvas.hovered.connect(self._say)
+        session.keypoints_changed.connect(lambda _: self._refresh())
+        session.selection_changed.connect(lambda _: self._refresh())
+        self._refresh()
+
+    def _strip(self) -> QWidget:
+        bar, row = strip(left=6)
+        session = self._session
+        self._pin = tool("pin", "Pin the selected keypoints where they are (P)", lambda: session.pin(True))
+        self._unpin = tool("unpin", "Unpin the selected keypoints (U)", lambda: session.pin(False))
+        self._reset = tool("reset", "Reset the selected keypoints, or all (Backspace)", self.reset)
+        self._mirror = tool("mirror", "Symmetric drag: the mirror image moves along (S)")
+        self._residuals = tool("residual", "Show the distance from pinned keypoints to the face")
+        self._mirror.setCheckable(True)
+        self._residuals.setCheckable(True)
+        self._residuals.setChecked(True)
+        self._mirror.toggled.connect(lambda on: setattr(self.canvas, "symmetric", on))
+        self._residuals.toggled.connect(self._show_residuals)
+        for button in (self._pin, self._unpin, self._reset, self._mirror, self._residuals):
+            row.addWidget(button)
+        row.addStretch(1)
+        row.addWidget(tool("frame", "Frame the face (double click)", self.canvas.frame))
+        return bar
+
+    def reset(self) -> None:
+        self._session.reset_keypoints(selected=bool(self._session.selection))
+
+    def select_all(self) -> None:
+        keypoints = self._session.keypoints
+        self._session.select([] if keypoints is None else list(range(len(keypoints.given))))
+
+    def toggle_symmetry(self) -> None:
+        self._mirror.toggle()
+
+    def _show_residuals(self, on: bool) -> None:
+        self.canvas.residuals = on
+        self.canvas.update()
+
+    def _refresh(self) -> None:
+        some = bool(self._session.selection)
+        self._pin.setEnabled(some)
+        self._unpin.setEnabled(some)
+        self._reset.setEnabled(self._session.keypoints is not None)
+        self._say(-1)
+
+    def _say(self, hovered: int) -> None:
+        keypoints = self._session.keypoints
+        if keypoints is None:
+            self._line.setText("No avatar is open")
+        elif hovered >= 0:
+            self._line.setText(self.canvas.describe(hovered))
+        else:
+            selected, pinned = len(self._session.selection), int(keypoints.pinned.sum())
+            self._line.setText(
+                f"{pinned} pinned  ·  {selected} selected"
+                if pinned or selected
+                else "Drag a keypoint: the face follows"
+            )
