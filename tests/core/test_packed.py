@@ -276,3 +276,19 @@ def test_threads_are_gone_when_a_pack_is_abandoned(capture: MultifaceCapture, tm
         next(steps)
     steps.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pack")]
+
+
+@pytest.mark.real
+def test_the_real_frame_packs(real_capture_dir: Path, tmp_path: Path) -> None:
+    """Without masks, landmarks, textures by view or statistics."""
+    packed = run(pack(open_capture(real_capture_dir), folder=tmp_path / "pack", texture=256, slop_variants=0))
+    batch = packed.batch(packed.split("train"))
+    assert batch.vertices.shape == (1, 7306, 3)
+    assert batch.photo.shape == (1, 3, 384, 256)
+    assert batch.keypoints is None
+    assert 0.3 < batch.mask.mean() < 0.7
+    assert batch.hmc is not None
+    assert batch.hmc.mean() > 0.2
+    inside = batch.photo[0, :, batch.mask[0] > 0]
+    outside = batch.photo[0, :, batch.mask[0] == 0]
+    assert inside.mean() > 2 * outside.mean()  # the mesh's silhouette lies on the face

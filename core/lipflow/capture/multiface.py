@@ -128,18 +128,20 @@ class MultifaceCapture:
     def _cameras_of_frames(self, kind: str, cameras: list[str]) -> dict[FrameId, tuple[str, ...]]:
         """The cameras that have a picture of ``kind`` of each frame; absences are listed as coarsely as they are."""
         found: dict[FrameId, list[str]] = {id: [] for id in self.frames}
-        segments = list(dict.fromkeys(id.segment for id in self.frames))
+        by_segment: dict[str, list[FrameId]] = {}
+        for id in self.frames:
+            by_segment.setdefault(id.segment, []).append(id)
         nowhere: list[str] = []
         for camera in cameras:
             absent: list[str] = []
             any_here = False
-            for segment in segments:
+            for segment, ids in by_segment.items():
                 files = self._files(self.root / kind / segment / camera)
                 any_here |= bool(files)
                 if not files:
                     absent.append(f"{kind}/{segment}/{camera}/")
                     continue
-                for id in (frame for frame in self.frames if frame.segment == segment):
+                for id in ids:
                     if f"{id.number:06d}.png" in files:
                         found[id].append(camera)
                     else:
