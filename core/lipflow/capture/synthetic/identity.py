@@ -39,13 +39,23 @@ class Identity:
     lash_length: float = 1.0  # relative
 
 
-# The first four are chosen by hand, as casting would; later seeds draw theirs.
+@dataclass(frozen=True)
+class _Cast:
+    """What is decided before the details are drawn."""
+
+    ethnicity: tuple[float, float, float]  # shares of _ETHNICITIES
+    male: float  # 0 female to 1 male
+    old: float  # 0 young to 1 old
+    strength: float = 1.0  # how far the details stray from the macro mix
+
+
 _ETHNICITIES = ("caucasian", "african", "asian")
-_CAST: dict[int, tuple[tuple[float, float, float], float, float]] = {
-    0: ((0.62, 0.20, 0.18), 0.12, 0.10),  # (ethnicities), maleness as 1 - female share, share of old
-    1: ((0.75, 0.05, 0.20), 0.95, 0.30),
-    2: ((0.05, 0.90, 0.05), 0.10, 0.15),
-    3: ((0.10, 0.05, 0.85), 0.80, 0.10),
+# The first four are chosen by hand, as casting would; later seeds draw theirs.
+_CAST: dict[int, _Cast] = {
+    0: _Cast((0.54, 0.26, 0.20), male=0.06, old=0.12, strength=0.4),
+    1: _Cast((0.75, 0.05, 0.20), male=0.95, old=0.30, strength=0.8),
+    2: _Cast((0.05, 0.90, 0.05), male=0.10, old=0.15, strength=0.8),
+    3: _Cast((0.10, 0.05, 0.85), male=0.80, old=0.10, strength=0.9),
 }
 
 
@@ -65,28 +75,27 @@ def make_identity(seed: int) -> Identity:
         raise InputError("subject seed", expected="0 or more", got=seed)
     rng = np.random.default_rng([seed, 0x5EED])
     for _ in range(64):
-        ethnicity, male, old = _cast(seed, rng)
-        targets = _macro(ethnicity, male, old) | _details(rng, strength=0.6 if seed == 0 else 1.0)
+        cast = _CAST.get(seed) or _draw_cast(rng)
+        targets = _details(rng, strength=cast.strength)
+        for name, weight in _macro(cast).items():
+            targets[name] = targets.get(name, 0.0) + weight
         if _plausible(targets):
             break
-    style = _style(seed, rng, ethnicity, male, old)
-    return Identity(seed, tuple(sorted(targets.items())), style, lash_length=1.15 - 0.35 * male)
+    return Identity(seed, tuple(sorted(targets.items())), _style(seed, rng, cast), lash_length=1.15 - 0.35 * cast.male)
 
 
-def _cast(seed: int, rng: np.random.Generator) -> tuple[tuple[float, float, float], float, float]:
-    if seed in _CAST:
-        return _CAST[seed]
+def _draw_cast(rng: np.random.Generator) -> _Cast:
     share = rng.dirichlet([0.5, 0.5, 0.5])
     male = float(rng.choice([0.08, 0.92]))
-    return (float(share[0]), float(share[1]), float(share[2])), male, float(rng.uniform(0, 0.5))
+    return _Cast((float(share[0]), float(share[1]), float(share[2])), male, float(rng.uniform(0, 0.5)))
 
 
-def _macro(ethnicity: tuple[float, float, float], male: float, old: float) -> dict[str, float]:
-    weights: dict[str, float] = {}
-    for gender, part in (("male", male), ("female", 1 - male)):
-        for age, share in (("young", 1 - old), ("old", old)):
+def _macro(cast: _Cast) -> dict[str, float]:
+    weights: dict[str, float] = {"mouth/mouth-angles-up": 0.25}  # at rest the base mesh looks sullen
+    for gender, part in (("male", cast.male), ("female", 1 - cast.male)):
+        for age, share in (("young", 1 - cast.old), ("old", cast.old)):
             weights[f"macrodetails/universal-{gender}-{age}-averagemuscle-averageweight"] = part * share
-            for name, amount in zip(_ETHNICITIES, ethnicity):
+            for name, amount in zip(_ETHNICITIES, cast.ethnicity):
                 weights[f"macrodetails/{name}-{gender}-{age}"] = part * share * amount
     return weights
 
@@ -115,9 +124,9 @@ def _details(rng: np.random.Generator, *, strength: float) -> dict[str, float]:
     weights: dict[str, float] = {}
 
     def add(name: str, weight: float) -> None:
-        for twin in (name, name.replace("/l-", "/r-")):
+        for twin in dict.fromkeys((name, name.replace("/l-", "/r-"))):
             if twin in names and weight > 0.01:
-                weights[twin] = weights.get(twin, 0.0) + weight if twin != name else weight
+                weights[twin] = weights.get(twin, 0.0) + weight
 
     for low, high in pairs:
         draw = float(np.clip(rng.normal(0, 0.17), -0.4, 0.4)) * strength
@@ -160,13 +169,11 @@ _ARCHED = ((10.5, 14.5), (21.0, 18.5), (35.0, 21.5), (47.0, 18.5), (53.0, 13.5))
 _STRAIGHT = ((10.5, 14.0), (21.0, 17.0), (34.0, 19.0), (46.0, 17.0), (53.0, 12.5))
 
 
-def _style(
-    seed: int, rng: np.random.Generator, ethnicity: tuple[float, float, float], male: float, old: float
-) -> Style:
-    caucasian, african, asian = ethnicity
+def _style(seed: int, rng: np.random.Generator, cast: _Cast) -> Style:
+    caucasian, african, asian = cast.ethnicity
     jitter = rng.normal(0, 1, 6)
     melanin = float(np.clip(0.55 * caucasian + 1.9 * african + 0.75 * asian + 0.06 * jitter[0], 0.4, 2.4))
-    masculine = male > 0.5
+    masculine = cast.male > 0.5
     dark = african + asian > 0.3 or jitter[1] > -0.3
     brow = np.asarray(_STRAIGHT if masculine else _ARCHED) + np.array([0.0, 0.6 * jitter[2]])
     return Style(
@@ -178,7 +185,7 @@ def _style(
         hairline=float((70 if masculine else 74) + 1.5 * jitter[5]),
         stubble=0.7 if masculine and asian < 0.5 else (0.25 if masculine else 0.0),
         hair_colour=(0.020, 0.013, 0.009) if dark else (0.060, 0.034, 0.017),
-        age=float(np.clip(0.05 + old, 0, 1)),
+        age=float(np.clip(0.05 + cast.old, 0, 1)),
         iris_colour=_IRIS[seed % len(_IRIS)] if seed in _CAST or not dark else _IRIS[0],
         lip_gloss=0.35 if masculine else 0.6,
     )

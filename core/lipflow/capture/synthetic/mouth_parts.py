@@ -72,7 +72,7 @@ class Mouth:
         wide = np.ptp(subject[ids, 0]) / np.ptp(base[ids, 0])
         deep = np.ptp(subject[ids, 2]) / np.ptp(base[ids, 2])
         scale = np.clip([wide, 0.5 * (wide + deep), deep], 0.85, 1.15)
-        edge = np.array([middle[:, 0].mean(), middle[:, 1].mean() - 0.5, middle[:, 2].mean() - FRONT_DEPTH])
+        edge = np.array([middle[:, 0].mean(), middle[:, 1].mean() - 1.5, middle[:, 2].mean() - FRONT_DEPTH])
         arches = []
         for jaw, shift in (("upper", (0.0, -0.5 * _OVERBITE, 0.0)), ("lower", (0.0, 0.5 * _OVERBITE, -_OVERJET))):
             template = np.concatenate([parts.teeth(jaw).vertices, parts.gums(jaw).vertices])
@@ -154,7 +154,7 @@ def lash_surface(skin: FloatArray, roots: LashRoots, centre: FloatArray, length:
     fan = np.linspace(-0.35, 0.55, n + 1)[:, None] * _side(upper, centre)
     s = np.linspace(0, 1, n + 1)
     long = (3.2 + 2.9 * np.sin(np.pi * np.clip(0.25 + 0.62 * s, 0, 1)) ** 2) * length
-    near = upper + 0.6 * (0.90 * out + 0.25 * up + 0.3 * fan)
+    near = upper + 0.45 * (0.90 * out + 0.25 * up + 0.3 * fan)
     tip_base, tip_out, tip_up = (0.5 * (x[:-1] + x[1:]) for x in (upper, out, up))
     reach = (0.5 * (long[:-1] + long[1:]) * (0.86 + 0.14 * np.cos(2.4 * np.arange(n))))[:, None]
     tips = tip_base + reach * (0.78 * tip_out + 0.55 * tip_up + 0.5 * (fan[:-1] + fan[1:]) * 0.5)

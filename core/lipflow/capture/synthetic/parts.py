@@ -142,9 +142,9 @@ def gums(jaw: str) -> Template:
         rows = [
             (-1.15 * thick, margin + 7.0),
             (-0.98 * thick, margin + 0.5),
-            (-0.30 * thick if not dip else 0.04 * thick - 0.10 * height, margin),
-            (0.07 * thick - 0.10 * height, margin + 2.0),
-            (0.00 * thick - 0.16 * height, margin + 8.0),
+            (-0.30 * thick if not dip else 0.10 * thick - 0.08 * height, margin),
+            (0.15 * thick - 0.08 * height, margin + 2.0),
+            (0.08 * thick - 0.12 * height, margin + 8.0),
         ]
         columns.append([[*(centre + out * normal), up * grow] for out, up in rows])
     one = np.asarray(columns)[..., [0, 2, 1]]
@@ -154,7 +154,7 @@ def gums(jaw: str) -> Template:
     flat = np.stack(np.meshgrid(np.arange(n) / (n - 1), np.arange(m) / (m - 1), indexing="ij"), -1).reshape(-1, 2)
     faces = _grid(n, m, close=False)
     # outwards is away from the ridge's own middle, column by column
-    middle = np.repeat(both.mean(1) + [0, 2.0 * grow, 0], m, axis=0)
+    middle = np.repeat(both.mean(1) + np.array([0, 2.0 * grow, 0]), m, axis=0)
     outward = vertices[faces].mean(1) - middle[faces].mean(1)
     normals = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
     faces = faces[:, ::-1] if (normals * outward).sum() < 0 else faces
