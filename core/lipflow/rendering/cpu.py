@@ -213,7 +213,7 @@ class _Render(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad_rgb: Tensor | None, grad_mask: None, grad_index: None, grad_depth: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         if grad_rgb is None and grad_depth is None:
@@ -268,7 +268,7 @@ class _Soften(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_rgb: Tensor, grad_mask: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_rgb: Tensor, grad_mask: Tensor) -> tuple[Tensor | None, ...]:
         rgb, mask, vertices, projection, blends, owners = ctx.saved_tensors
         points, pixels = _projected(vertices, projection)
         grad_points = np.zeros_like(points)

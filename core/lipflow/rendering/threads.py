@@ -17,19 +17,20 @@ SAFE_LAYERS = {"omp": "numba.np.ufunc.omppool", "tbb": "numba.np.ufunc.tbbpool"}
 
 def _choose_layer() -> str:
     """The thread-safe layer to use, "serial" if there is none; tells numba before its first parallel call."""
+    config: Any = numba.config  # its fields are set at run time
     try:
         running = str(numba.threading_layer())
     except ValueError:  # no parallel kernel has run in this process yet
         running = ""
     if running:
         return running if running in SAFE_LAYERS else "serial"
-    wished = str(numba.config.THREADING_LAYER)
+    wished = str(config.THREADING_LAYER)
     for name in sorted(SAFE_LAYERS, key=lambda layer: layer != wished):
         try:
             importlib.import_module(SAFE_LAYERS[name])
         except ImportError:
             continue
-        numba.config.THREADING_LAYER = name
+        config.THREADING_LAYER = name
         return name
     return "serial"
 
@@ -44,7 +45,7 @@ def worker_count() -> int:
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that kernels call."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+    return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,4 +55,4 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     parallel = LAYER != "serial"
     compiled = numba.njit(cache=parallel, nogil=True, error_model="numpy", parallel=parallel)(function)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
