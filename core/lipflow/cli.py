@@ -1,4 +1,4 @@
-"""The command line: ``lipflow doctor | capture | train | fit``.
+"""The command line: ``lipflow doctor | capture | train | fit | bench``.
 
 Each command is a frozen dataclass in ``lipflow.commands`` whose fields are its options; tyro makes the parser from
 them. Exit status 0 only when the job was done, 2 for bad input with one line that says what to mend.
@@ -15,6 +15,7 @@ import tyro
 from tyro.conf import OmitSubcommandPrefixes, arg, subcommand
 
 from lipflow.checks import InputError
+from lipflow.commands.bench import Bench
 from lipflow.commands.capture import Check, Synthesize
 from lipflow.commands.doctor import Doctor
 from lipflow.commands.fit import Fit
@@ -45,13 +46,14 @@ Commands = (
     | Annotated[Capture, subcommand("capture")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Fit, subcommand("fit")]
+    | Annotated[Bench, subcommand("bench")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     command: Command = tyro.cli(
-        Commands,  # type: ignore[arg-type]
+        Commands,
         prog="lipflow",
         description="Drivable face avatars with learned inference-time priors.",
         args=arguments,

@@ -18,7 +18,7 @@ from lipflow.capture.packed import Batch, PackedCapture
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
 from lipflow.objective import Objective
-from lipflow.rendering import make_renderer
+from lipflow.rendering import Renderer, make_renderer
 from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training_start import build_avatar, provenance
 from lipflow.validation import Snapshot, snapshot, spread, validate
@@ -115,6 +115,7 @@ class Training:
         *,
         base: Avatar | None = None,
         avatar: Avatar | None = None,
+        renderer: Renderer | None = None,
     ) -> None:
         """Start a run.
 
@@ -124,6 +125,7 @@ class Training:
             device: where the model trains.
             base: a trained "dam" avatar, for the variants that freeze one.
             avatar: the model to go on with, instead of a new one (``resume`` uses it).
+            renderer: instead of the device's own.
 
         Raises:
             InputError: if config, capture and base do not fit together.
@@ -145,7 +147,7 @@ class Training:
                 module.requires_grad_(part in row.trains)
         self._parameters = [p for p in self.avatar.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(self._parameters, lr=config.learning_rate, fused=True)
-        self._renderer = make_renderer(packed.topology, device=self.device)
+        self._renderer = renderer or make_renderer(packed.topology, device=self.device)
         self._generator = torch.Generator().manual_seed(config.seed)
         self._pending = torch.empty(0, dtype=torch.long)  # places in the train split, still to come in this epoch
         self.step, self.seconds, self._pace = 0, 0.0, 0.0

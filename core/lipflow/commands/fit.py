@@ -86,8 +86,12 @@ class Fit:
         config = FitConfig.for_observation(observation)
         if isinstance(observation, FrontalObservation) and avatar.driving is not None:
             config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
-        given = {"iterations": self.iterations, "prior_weight": self.prior_weight}
-        return replace(config, likelihood=self.likelihood, **{k: v for k, v in given.items() if v is not None})
+        return replace(
+            config,
+            likelihood=self.likelihood,
+            iterations=config.iterations if self.iterations is None else self.iterations,
+            prior_weight=config.prior_weight if self.prior_weight is None else self.prior_weight,
+        )
 
 
 def _follow(avatar: Avatar, observation: Observation, config: FitConfig, seed: int) -> FitState:

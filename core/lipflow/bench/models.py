@@ -1,0 +1,215 @@
+"""How fast decoder, flow, fits and training run, beside plain ways of doing the same in torch."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lipflow.avatar import Avatar
+from lipflow.bench.timing import Measurement, measure_pair
+from lipflow.camera import Camera
+from lipflow.capture import open_capture
+from lipflow.capture.headset import hmc_tone
+from lipflow.capture.packed import PackedCapture, pack
+from lipflow.capture.synthetic.dome import SynthesisConfig, synthesize
+from lipflow.embedded import avatar_driven_by
+from lipflow.fitting import FitConfig, make_problem
+from lipflow.mesh import Topology
+from lipflow.observations import HmcObservation, KeypointObservation, image_energy, visible_region
+from lipflow.rendering import RenderOutput, make_renderer
+from lipflow.rendering.reference import ReferenceRenderer
+from lipflow.solvers import SOLVERS, Problem
+from lipflow.training import TrainConfig, Training
+
+_FRAMES = 8  # of the capture that a training step is measured on
+_MANY = 10**6  # iterations: a measured fit does not end
+
+
+class PlainRenderer:
+    """The plain torch renderer, told by ours which triangle each pixel shows (finding it plainly takes minutes)."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._index, self._plain = make_renderer(topology), ReferenceRenderer(topology)
+
+    def render(self, vertices: Tensor, texture: Tensor, cameras: Camera) -> RenderOutput:
+        index = self._index.render(vertices.detach(), texture.detach(), cameras).index
+        return self._plain.render(vertices, texture, cameras, index=index)
+
+
+def plainly(avatar: Avatar) -> Avatar:
+    """The avatar as it is trained: ordinary memory layout, the flow through nflows as shipped."""
+    twin = copy.deepcopy(avatar)
+    for parameter in twin.parameters():
+        parameter.data = parameter.data.contiguous()
+    twin.prior.train()
+    return twin
+
+
+def measure(rounds: int = 5) -> dict[str, Measurement]:
+    """Decoder, flow, Levenberg–Marquardt step, HMC iteration and training step at the studio's sizes.
+
+    Raises:
+        InputError: if no avatars are embedded.
+    """
+    by_hmc = Avatar.load(avatar_driven_by("hmc")).for_inference()
+    by_keypoints = Avatar.load(avatar_driven_by("kpt")).for_inference()
+    results = {}
+    for name, workloads, reference in (
+        ("decoder, 3 views", _decoder(by_hmc, backward=False), "torch, ordinary layout"),
+        ("decoder, 3 views, forward + backward", _decoder(by_hmc, backward=True), "torch, ordinary layout"),
+        ("flow, to the decoder", _flow(by_hmc), "nflows as shipped"),
+        ("keypoint fit, Levenberg-Marquardt step", _keypoint_step(by_keypoints), "jacobian by autograd, whole mesh"),
+        ("HMC fit, iteration", _hmc_step(by_hmc), "torch, nflows, plain renderer"),
+        ("training step, batch 8", _training_step(), "the same with the plain renderer"),
+    ):
+        results[name] = measure_pair(*workloads, rounds, name=name, reference_name=reference)
+    return results
+
+
+Workloads = tuple[Callable[[], object], Callable[[], object]]
+
+
+def _decoder(avatar: Avatar, *, backward: bool) -> Workloads:
+    assert avatar.hmc_cameras is not None
+    views = avatar.hmc_cameras.view
+    start = _start(avatar)
+
+    def ours() -> None:
+        z = start.clone().requires_grad_(backward)
+        mesh, texture = avatar.decode_mesh(z[None]), avatar.decode_texture(z.expand(len(views), -1), views)
+        if backward:
+            torch.autograd.grad(mesh.sum() + texture.sum(), z)
+
+    plain = plainly(avatar)
+
+    def reference() -> None:
+        z = start.clone().requires_grad_(backward)
+        decoded = plain.decode(z.expand(len(views), -1), views)
+        if backward:
+            torch.autograd.grad(decoded.vertices.sum() + decoded.texture.sum(), z)
+
+    return _without_gradients(ours, backward), _without_gradients(reference, backward)
+
+
+def _flow(avatar: Avatar) -> Workloads:
+    h, plain = _context(avatar), plainly(avatar)
+    u = avatar.prior.base(h)[0]
+    return (
+        _without_gradients(lambda: avatar.prior.to_decoder(u, h), False),
+        _without_gradients(lambda: plain.prior.to_decoder(u, h), False),
+    )
+
+
+def _keypoint_step(avatar: Avatar) -> Workloads:
+    """One step from the prior's guess, towards the landmarks of another code."""
+    assert avatar.keypoint_camera is not None
+    points = avatar.keypoint_camera.project_normalised(avatar.decode_landmarks(_start(avatar) * 0.5)).clamp(0, 1)
+    observation = KeypointObservation(points, avatar.keypoint_camera)
+    config = FitConfig(optimiser="lm", iterations=_MANY, tolerance=0.0)
+    problem = make_problem(avatar, observation, config)
+    z = avatar.prior.start(problem.context)[0]
+    solver = SOLVERS["lm"](problem, z, config)
+    return solver.step, lambda: _plain_step(problem, observation, z)
+
+
+def _plain_step(problem: Problem, observation: KeypointObservation, z: Tensor) -> Tensor:
+    """Gauss–Newton as one would write it first: residuals of the whole decoded mesh, Jacobian by autograd."""
+    avatar = problem.avatar
+    height, width = observation.camera.size
+    given = observation.keypoints * torch.tensor([width, height])
+
+    def residuals(code: Tensor) -> Tensor:
+        landmarks = avatar.decode_mesh(code)[avatar.landmark_ids]
+        data = (observation.camera.project(landmarks)[:, :2] - given) / observation.noise
+        whitened, _ = problem.whiten(code[None])
+        return torch.cat([data.flatten(), whitened[0]])
+
+    jacobian = torch.autograd.functional.jacobian(residuals, z, vectorize=True)
+    with torch.no_grad():
+        return z - torch.linalg.lstsq(jacobian, residuals(z)[:, None]).solution[:, 0]
+
+
+def _hmc_step(avatar: Avatar) -> Workloads:
+    assert avatar.hmc_cameras is not None
+    with torch.no_grad():
+        black = torch.zeros(3, *avatar.hmc_cameras.size)
+        images, _ = HmcObservation.for_avatar(avatar, black).render(avatar, _start(avatar)[None] * 0.5)
+    observation = HmcObservation.for_avatar(avatar, images[0].clamp(0, 1))
+    config = FitConfig(optimiser="adam", iterations=_MANY, tolerance=0.0)
+    problem = make_problem(avatar, observation, config)
+    with torch.no_grad():
+        start = avatar.prior.start(problem.context)[0]
+    return SOLVERS["adam"](problem, start, config).step, _plain_hmc_step(plainly(avatar), observation, start)
+
+
+def _plain_hmc_step(avatar: Avatar, observation: HmcObservation, start: Tensor) -> Callable[[], None]:
+    """The same energy, written down plainly."""
+    renderer, cameras = PlainRenderer(avatar.topology), observation.cameras
+    h = avatar.context(observation.images[None])
+    z = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([z], 0.05)
+
+    def step() -> None:
+        decoded = avatar.decode(z.expand(len(cameras), -1), cameras.view)
+        drawn = renderer.render(decoded.vertices, decoded.texture, cameras)
+        gray = hmc_tone(drawn.rgb)
+        visible = visible_region(drawn.mask, observation.masks)
+        gain = observation.gains(gray[None], visible[None])[0]
+        lit = gain[:, None, None] * gray
+        data = image_energy(lit[:, None], observation.images[:, None], visible, observation.noise, observation.patch)
+        energy = data.sum() - avatar.prior.log_prob(z[None], h).sum()
+        optimiser.zero_grad()
+        energy.backward()
+        optimiser.step()
+
+    return step
+
+
+def _training_step() -> Workloads:
+    config = TrainConfig.of("lip-flow-hmc", "studio", image_every=1)
+    with tempfile.TemporaryDirectory() as folder:
+        packed = _small_capture(Path(folder))
+        ours, reference = Training(config, packed), Training(config, packed, renderer=PlainRenderer(packed.topology))
+        steps = ours.run(), reference.run()
+        # The maps of the packed files stay readable when the folder is gone.
+        return (lambda: next(steps[0])), (lambda: next(steps[1]))
+
+
+def _small_capture(folder: Path) -> PackedCapture:
+    for _ in synthesize(folder / "capture", SynthesisConfig(frames=_FRAMES, cameras=3, texture=512)):
+        pass
+    states = pack(open_capture(folder / "capture"))
+    while True:
+        try:
+            next(states)
+        except StopIteration as stop:
+            return stop.value
+
+
+def _start(avatar: Avatar) -> Tensor:
+    with torch.no_grad():
+        return avatar.prior.start(_context(avatar))[0]
+
+
+def _context(avatar: Avatar) -> Tensor | None:
+    """What the driver makes of a plain input."""
+    if avatar.driving == "hmc" and avatar.hmc_cameras is not None:
+        return avatar.context(torch.full((1, 3, *avatar.hmc_cameras.size), 0.5))
+    if avatar.driving == "kpt" and avatar.landmarks is not None and avatar.keypoint_camera is not None:
+        mean = avatar.vertex_mean[avatar.landmark_ids]
+        return avatar.context(avatar.keypoint_camera.project_normalised(mean)[None])
+    return None
+
+
+def _without_gradients(function: Callable[[], object], backward: bool) -> Callable[[], object]:
+    def run() -> object:
+        with torch.set_grad_enabled(backward):
+            return function()
+
+    return run

@@ -1,0 +1,81 @@
+"""The command line as a user meets it: exit status 2 and one line for a mistake, files for a job that was done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lipflow.cli import main
+from lipflow.commands.doctor import examine
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of one command."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # the parser's own refusals
+        status = stop.code if isinstance(stop.code, int) else 1
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("capture", "check", "nowhere"), "nowhere"),
+        (("train", "nowhere", "--out", "run", "--variant", "lip-flow-kpt"), "nowhere"),
+        (("train", "nowhere", "--out", "run", "--variant", "lip-flaw"), "lip-flow-hmc"),
+        (("fit", "no-such-avatar", "--keypoints", "k.json", "--out", "o"), "no-such-avatar"),
+        (("capture", "synthesize", "--out", "c", "--frames", "0"), "frames"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, error = run(capsys, *arguments)
+    lines = [line for line in error.splitlines() if line.startswith("lipflow: ")]
+    assert status == 2
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in error
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "dance")[0] == 2
+
+
+def test_the_doctor_finds_what_the_tests_run_with() -> None:
+    findings = {finding.name: finding for finding in examine()}
+    for name in ("torch", "numba", "device", "renderer", "screen"):
+        assert findings[name].good, findings[name].says
+
+
+def test_synthesize_check_train_and_resume(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    capture, out = tmp_path / "capture", tmp_path / "run"
+    size = ("--frames", "30", "--cameras", "2", "--texture", "32", "--size", "48", "32")
+    status, said, _ = run(capsys, "capture", "synthesize", "--out", capture, *size)
+    assert status == 0
+    assert "30 frames (30 made now" in said
+    assert run(capsys, "capture", "check", capture, "--out", tmp_path / "check")[0] == 0
+    assert list((tmp_path / "check").glob("*.png"))
+
+    train = ("train", capture, "--out", out, "--variant", "lip-flow-kpt", "--preset", "tiny", "--steps", "3")
+    status, said, _ = run(capsys, *train)
+    assert status == 0
+    assert "step 3" in said
+    assert {"avatar.safetensors", "checkpoint.safetensors", "logs", "run.json"} <= {p.name for p in out.iterdir()}
+    record = json.loads((out / "run.json").read_text())
+    assert record["config"]["seed"] == 0
+    assert len(record["config_hash"]) == 12
+
+    status, _, error = run(capsys, *train)
+    assert status == 2
+    assert "--resume" in error
+    assert run(capsys, *train, "--resume")[0] == 0
