@@ -230,6 +230,12 @@ def test_senseless_options_are_refused(capture: MultifaceCapture, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_said(capture: MultifaceCapture, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="a folder to write to"):
+        next(pack(capture, folder=tmp_path / "file" / "pack", **SMALL))
+
+
 def _manifest(**changes: object):
     def damage(folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())

@@ -167,7 +167,13 @@ class Packing:
         resumes = note.is_file() and note.read_bytes() == self.hash.encode()
         if not resumes:
             shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(parents=True)
+            try:
+                beside.mkdir(parents=True)
+            except OSError as error:
+                got, mend = " ".join(str(error).split()), "choose another folder for the pack"
+                raise InputError(
+                    f"pack {beside.parent}", expected="a folder to write to", got=got, mend=mend
+                ) from error
             free = shutil.disk_usage(beside).free
             needed = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
             if needed > free:
