@@ -78,7 +78,7 @@ def bake(rig: HeadRig, identity: Identity, size: int, seed: int) -> Appearance:
 
     def slopes(image: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
         """Derivatives by u (columns) and by v (rows downwards, so with the sign turned)."""
-        down, right = np.gradient(image, axis=(0, 1))
+        down, right = (np.gradient(image, axis=k) for k in (0, 1))
         return at_texels(right * size), at_texels(-down * size)
 
     def on(part: Part) -> IntArray:

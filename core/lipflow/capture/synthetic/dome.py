@@ -9,7 +9,9 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -34,7 +36,7 @@ _RECIPE = 1  # of the files' contents: raised when the same config gives other b
 _DISTANCE = 1100.0  # mm from the dome's middle to its cameras
 _FILL = 0.90  # of the photo that the head takes in its larger direction
 _STATISTICS_FRAMES = 400
-_VIEWS_AT_ONCE = 4  # rendered in one call, to bound memory
+_PIXELS_AT_ONCE = 6_000_000  # rendered in one call, to bound memory
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def synthesize(
 def _in_threads(recorder: _Recorder, todo: list[Moment], workers: int) -> Iterator[None]:
     """Record frames in threads, a few ahead; closing the generator waits only for those that have begun."""
     waiting = iter(todo)
-    with ThreadPoolExecutor(workers, thread_name_prefix="dome") as pool:
+    # Each frame's own kernels get their share of the cores: threads that wait for one another cost more than they bring.
+    share = max(1, (os.cpu_count() or 1) // workers)
+    with ThreadPoolExecutor(workers, "dome", numba.set_num_threads, (share,)) as pool:
         running: set[Future[None]] = set()
         try:
             while True:
@@ -214,7 +218,7 @@ class _Recorder:
             torch.from_numpy(vertices), torch.from_numpy(textures).permute(0, 3, 1, 2), cameras
         )
         for k, name in enumerate(self.cameras):
-            self._write("images", segment, name, number, photos[k])
+            self._write("images", segment, name, number, np.moveaxis(photos[k], -1, 0))
             self._write("masks", segment, name, number, masks[k])
             self._write(TEXTURES, segment, name, number, self._texture_bytes(textures[k]))
         self._write(TEXTURES, segment, "average", number, self._texture_bytes(textures.mean(0)))
@@ -223,17 +227,18 @@ class _Recorder:
         _write_text(mesh / f"{number}_transform.txt", _rows(moment.head_pose))
 
     def _photograph(self, vertices: Tensor, textures: Tensor, cameras: Camera) -> tuple[Bytes, Bytes]:
-        """Photos [B, 3, H, W] and masks [B, H, W], each pixel the mean of 2 × 2."""
+        """Photos [B, H, W, 3] and masks [B, H, W], each pixel the mean of 2 × 2."""
         height, width = self.config.size
-        photos, masks = [], []
-        for first in range(0, len(cameras), _VIEWS_AT_ONCE):
-            some = cameras[first : first + _VIEWS_AT_ONCE].resized((2 * height, 2 * width))
-            seen = self.renderer.render(
-                vertices[None].expand(len(some), -1, -1), textures[first : first + _VIEWS_AT_ONCE], some
-            )
-            photos.append(torch.nn.functional.avg_pool2d(seen.rgb, 2))
-            masks.append(torch.nn.functional.avg_pool2d(seen.mask[:, None], 2)[:, 0])
-        return _bytes(torch.cat(photos).numpy()), _bytes(torch.cat(masks).numpy())
+        photos = np.empty((len(cameras), height, width, 3), np.uint8)
+        masks = np.empty((len(cameras), height, width), np.uint8)
+        step = max(1, _PIXELS_AT_ONCE // (4 * height * width))
+        for first in range(0, len(cameras), step):
+            some = slice(first, min(first + step, len(cameras)))
+            enlarged = cameras[some].resized((2 * height, 2 * width))
+            seen = self.renderer.render(vertices[None].expand(len(enlarged), -1, -1), textures[some], enlarged)
+            rgb = seen.rgb.permute(0, 2, 3, 1).contiguous().numpy()
+            _develop(rgb, seen.mask.contiguous().numpy(), photos[some], masks[some])
+        return photos, masks
 
     def _texture_bytes(self, texture: FloatArray) -> Bytes:
         """A texture as it lies on disk, [3, T, T]: first row v = 1, no channel of a covered texel at 0 (invalid)."""
@@ -288,6 +293,20 @@ class _Recorder:
         _write_text(self.out / "vert_var.txt", f"{max(float((meshes[1] - meshes[0] ** 2).mean()), 1e-6):.9g}\n")
         _write_text(self.out / "tex_var.txt", f"{max(float(variance), 1e-3):.9g}\n")
         write_image(self.out / "tex_mean.png", np.rint(textures[0]).astype(np.uint8))
+
+
+@numba.njit(cache=True, nogil=True)
+def _develop(rgb: Any, mask: Any, photos: Any, masks: Any) -> None:
+    """Means of 2 × 2 as bytes: ``rgb`` [B, 2H, 2W, 3] and ``mask`` [B, 2H, 2W] into [B, H, W, 3] and [B, H, W]."""
+    for b in range(photos.shape[0]):
+        for row in range(photos.shape[1]):
+            for column in range(photos.shape[2]):
+                y, x = 2 * row, 2 * column
+                covered = mask[b, y, x] + mask[b, y, x + 1] + mask[b, y + 1, x] + mask[b, y + 1, x + 1]
+                masks[b, row, column] = np.uint8(min(63.75 * covered + 0.5, 255.0))
+                for k in range(3):
+                    total = rgb[b, y, x, k] + rgb[b, y, x + 1, k] + rgb[b, y + 1, x, k] + rgb[b, y + 1, x + 1, k]
+                    photos[b, row, column, k] = np.uint8(min(63.75 * total + 0.5, 255.0))
 
 
 def _bytes(values: FloatArray) -> Bytes:

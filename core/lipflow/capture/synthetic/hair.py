@@ -20,7 +20,9 @@ _BROW_PROFILE = np.array([0.75, 1.0, 0.95, 0.62, 0.22])  # half the brow's heigh
 _HAIRLINE_AZIMUTH = np.array(
     [0, 18, 30, 40, 52, 62, 70, 76, 82, 90, 95, 100, 112, 119, 126, 145, 180], dtype=np.float32
 )
-_HAIRLINE_HEIGHT = np.array([70, 71, 71, 64, 50, 36, 22, 6, -16, -19, -2, 14, 14, -8, -44, -62, -66], dtype=np.float32)
+_HAIRLINE_HEIGHT = np.array(
+    [70, 71, 71, 62, 45, 28, 12, -4, -20, -22, -12, -2, -2, -20, -48, -62, -66], dtype=np.float32
+)
 _AXIS_Z = -62.0  # of the vertical axis
 _CROWN = np.array([0.0, 0.86, -0.51], dtype=np.float32)  # whence the hair grows, seen from the head's middle
 _MIDDLE = np.array([0.0, 25.0, -65.0], dtype=np.float32)
@@ -110,7 +112,7 @@ def hairline_distance(place: FloatArray, zone: Zones, style: Style, seed: int) -
     wander = 6.5 * fbm(place, 1 / 34, seed + 140, 2) + 4.5 * fbm(place, 1 / 9, seed + 141, 2)
     slope = np.gradient(_HAIRLINE_HEIGHT, _HAIRLINE_AZIMUTH * 1.45)
     steepness = np.sqrt(1 + np.interp(azimuth, _HAIRLINE_AZIMUTH, slope) ** 2)
-    return ((y - height) / steepness + wander - 40 * zone.ears).astype(np.float32)
+    return ((y - height) / steepness + wander - 25 * zone.ears).astype(np.float32)
 
 
 def _strand_noise(place: FloatArray, seed: int) -> FloatArray:
@@ -130,6 +132,7 @@ def _strand_noise(place: FloatArray, seed: int) -> FloatArray:
 def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, seed: int, texel: float) -> Surface:
     """The skin with brows, scalp hair and stubble; ``texel`` is the samples' spacing on the face in mm."""
     p = samples.place
+    x, y, z = p.T
     hair = np.asarray(style.hair_colour, dtype=np.float32)
     albedo, height = surface.albedo.copy(), surface.height.copy()
     specular, roughness = surface.specular.copy(), surface.roughness.copy()
@@ -138,15 +141,17 @@ def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, 
     inside = hairline_distance(p, zone, style, seed)
     strand = _strand_noise(p, seed)
     # the sides are cropped shorter than the top, down to a shadow
-    side = smoothstep(40, 62, np.abs(p[:, 0])) * smoothstep(75, 25, p[:, 1])
-    density = smoothstep(-9, 16, inside - 9 * side) * (1 - 0.22 * side)
-    threshold = 0.62 - 1.25 * density
-    cover = smoothstep(-0.10, 0.22, strand - threshold) * smoothstep(-9, -1, inside)
-    cover = np.clip(0.62 * cover + 0.34 * smoothstep(-5, 12 + 14 * side, inside), 0, 0.95)
+    side = smoothstep(40, 62, np.abs(x)) * smoothstep(75, 25, y)
+    set_back = (inside - 5 * side).astype(np.float32)
+    density = smoothstep(-9, 16, set_back) * (1 - 0.22 * side)
+    shadow = smoothstep(-5, 12, set_back)
+    above = (strand + 1.25 * density - 0.62).astype(np.float32)
+    cover = smoothstep(-0.10, 0.22, above) * smoothstep(-9, -1, inside)
+    cover = np.clip(0.62 * cover + 0.34 * shadow, 0, 0.95)
     sheen = np.clip(1 + 0.75 * strand + 0.18 * fbm(p, 1 / 14, seed + 155, 2), 0.3, None)
     _lay(albedo, cover, hair * sheen[:, None])
     height += cover * (0.35 * strand + 0.15)
-    specular += cover * (0.28 * np.clip(strand + 0.2, 0, 1) + 0.1 - specular)
+    specular += cover * (0.22 * np.clip(strand + 0.2, 0, 1) + 0.05 - specular)
     roughness += cover * (0.42 - roughness)
 
     # Brows: a faint shadow of roots under single hairs.
@@ -156,7 +161,6 @@ def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, 
     specular += brow * (0.2 - specular)
 
     # Stubble: hairs of half a millimetre seen through the skin, bluish where shaved.
-    x, y, z = p.T
     beard = smoothstep(-47, -54, y + 0.05 * np.abs(x)) * smoothstep(-38, -12, z + 0.5 * np.maximum(np.abs(x) - 45, 0))
     jaw = smoothstep(-30, -62, y) * smoothstep(-66, -40, z) * smoothstep(-128, -108, y)
     beard = np.maximum(beard * smoothstep(-125, -105, y), jaw)

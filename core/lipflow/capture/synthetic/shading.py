@@ -40,11 +40,11 @@ class Lighting:
         """A warm key from the upper right, a cool fill from the left, a rim from behind and above, and the dome."""
         return Lighting(
             lamps=(
-                Light((0.50, 0.55, 0.85), (0.74, 0.71, 0.66)),
+                Light((0.50, 0.55, 0.85), (0.86, 0.82, 0.76)),
                 Light((-0.80, 0.25, 0.62), (0.33, 0.35, 0.39)),
                 Light((0.0, 0.85, -0.55), (0.24, 0.24, 0.27)),
             ),
-            sky=((0.50, 0.50, 0.50), (0.14, 0.14, 0.15), (0.13, 0.13, 0.13)),
+            sky=((0.44, 0.44, 0.445), (0.14, 0.14, 0.15), (0.13, 0.13, 0.13)),
             exposure=0.88,
         )
 

@@ -18,8 +18,8 @@ from lipflow.capture.synthetic.noise import fbm, value_noise, worley
 FloatArray = npt.NDArray[np.float32]
 
 # Absorbance of a unit of melanin and of haemoglobin for red, green and blue.
-MELANIN = np.array([0.30, 0.62, 1.05], dtype=np.float32)
-HAEMOGLOBIN = np.array([0.10, 0.42, 0.36], dtype=np.float32)
+MELANIN = np.array([0.36, 0.62, 0.93], dtype=np.float32)
+HAEMOGLOBIN = np.array([0.10, 0.42, 0.385], dtype=np.float32)
 DERMIS = 0.80  # reflectance under the pigments
 
 
@@ -168,7 +168,8 @@ def paint_skin(samples: SkinSamples, style: Style, seed: int) -> tuple[Surface, 
     height = height * (1 - 0.7 * zone.mouth_inside)
     oily = 0.50 * zone.nose + 0.16 * zone.forehead + 0.12 * zone.chin + 0.08 * zone.cheeks
     patchy = 0.24 * fbm(p, 1 / 12, seed + 130, 3) + 0.40 * fbm(p, 1 / 1.5, seed + 131, 2)
-    specular = (0.60 + oily + patchy - 0.25 * zone.under_eye) * (1 - 0.6 * pores)
+    specular = (0.52 + oily + patchy - 0.25 * zone.under_eye) * (1 - 0.6 * pores)
+    specular = specular * (1 - 0.45 * smoothstep(-105, -125, y))  # the neck is matt
     specular = specular * (1 - zone.lips) + zone.lips * (0.30 + 1.2 * style.lip_gloss) * (1 + 0.7 * grain)
     specular = specular + 0.9 * zone.mouth_inside
     roughness = 0.50 - 0.08 * oily + 0.05 * fbm(p, 1 / 4, seed + 132, 2) - 0.16 * zone.lips - 0.16 * zone.mouth_inside
