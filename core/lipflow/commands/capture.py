@@ -10,6 +10,7 @@ import tyro
 
 from lipflow.capture.check import check_capture
 from lipflow.capture.synthetic.dome import SynthesisConfig, SynthesisProgress, synthesize
+from lipflow.checks import InputError
 from lipflow.commands.progress import follow
 
 
@@ -55,8 +56,13 @@ class Check:
     capture: tyro.conf.Positional[Path]
     """Folder of the capture, in the Multiface layout."""
     out: Path | None = None
-    """Folder for the pictures: overlay.png (the mesh over the photo) and render.png (the render beside it)."""
+    """Folder for the pictures of some photos: the mesh over each, and its render beside it."""
 
     def run(self) -> None:
         report = check_capture(self.capture, self.out)
         sys.stdout.write("\n".join(report.lines()) + "\n")
+        if report.problems:
+            mend = "see the lines above, and the pictures that --out writes"
+            raise InputError(
+                f"capture {self.capture}", expected="one that fits together", got=report.problems[0], mend=mend
+            )
