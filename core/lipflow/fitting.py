@@ -34,9 +34,9 @@ class FitConfig:
 
     optimiser: Literal["lm", "adam"] = "adam"
     """lm: Levenberg–Marquardt, for keypoints. adam: for every observation."""
-    iterations: int = 250
+    iterations: int = 150
     """At most so many, counted anew when another observation or configuration is sent."""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     """Adam's first step, in units of the unknown; it falls to a twentieth by the last iteration (a cosine)."""
     prior_weight: float = 1.0
     """λ, the weight of −log p; 1 is the posterior under the observation's stated noise."""
@@ -50,7 +50,8 @@ class FitConfig:
     prior: Literal["avatar", "standard-normal"] = "avatar"
     """standard-normal: N(0, I) in place of the avatar's own, for fits whose observation drives no prior."""
     tolerance: float = 1e-3
-    """Converged when an iteration (Adam: twenty) promises to lower the energy by less than this share of it."""
+    """Converged when an iteration promises to lower the energy by less than this share of it (Adam: when ten did not,
+    with ever smaller steps)."""
     pictures_every: int = 0
     """Put the renders into every n-th state's extras; 0: into none but the first and the last."""
 
@@ -78,7 +79,7 @@ class FitConfig:
         """What suits this kind of observation."""
         if isinstance(observation, LeastSquares):
             return FitConfig(optimiser="lm", iterations=20)
-        return FitConfig(optimiser="adam", iterations=150)
+        return FitConfig()
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,7 +190,8 @@ class Adam:
 
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
     LAST_RATE = 0.05  # of the learning rate, at the end of the cosine
-    WINDOW = 20  # iterations that convergence is judged over
+    WINDOW = 10  # iterations; the mean energy of so many is compared with that of so many before
+    SLOWEST = 1 / 8  # of the learning rate; no lower energy at that means convergence
 
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self._mean, self._square, self._steps = torch.zeros_like(z), torch.zeros_like(z), 0
@@ -226,9 +227,16 @@ class Adam:
         self._unknown, self.point = self._unknown - step, trial
         self._energies.append(trial.energy)
         if len(self._energies) == 2 * self.WINDOW:
-            energies = list(self._energies)
-            before, now = sum(energies[: self.WINDOW]) / self.WINDOW, sum(energies[self.WINDOW :]) / self.WINDOW
-            self.converged = before - now < self._config.tolerance * max(abs(now), 1.0)
+            self._judge()
+
+    def _judge(self) -> None:
+        """Where the energy no longer falls, smaller steps may still lower it; where those do not, it has converged."""
+        energies = list(self._energies)
+        before, now = sum(energies[: self.WINDOW]) / self.WINDOW, sum(energies[self.WINDOW :]) / self.WINDOW
+        if before - now < self._config.tolerance * max(abs(now), 1.0):
+            self.converged = self._brake <= self.SLOWEST
+            self._brake *= 0.5
+            self._energies.clear()
 
     def _evaluate(self, unknown: Tensor) -> Point:
         problem = self.problem

@@ -98,7 +98,7 @@ def test_both_optimisers_find_the_same_minimum(avatar, space):
     """Up to the kinks of the networks' rectifiers, where a gradient does not vanish at the minimum."""
     observation = keypoints_of(avatar, code(2), noise=2.0)
     lm = run(avatar, observation, config_for(avatar, replace(LM, space=space, iterations=60, tolerance=1e-9)))[-1]
-    adam = replace(ADAM, space=space, iterations=600, learning_rate=0.03)
+    adam = replace(ADAM, space=space, iterations=250, learning_rate=0.06)
     slow = run(avatar, observation, config_for(avatar, adam), z0=lm.z)[-1]
     assert slow.energy == pytest.approx(lm.energy, abs=0.1)
     from_start = run(avatar, observation, config_for(avatar, adam))[-1]
