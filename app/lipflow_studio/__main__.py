@@ -15,10 +15,11 @@ import torch  # before Qt: their libraries load in this order only
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
+from lipflow import embedded
 from lipflow.checks import InputError
 from lipflow.files import write_json
 from lipflow.rendering import warm_up
-from lipflow_studio import avatars, script, theme
+from lipflow_studio import script, theme
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.metrics import Heartbeat, Latency, process_age
 from lipflow_studio.session import Session
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         steps = script.load(options.script) if options.script else []
-        avatar = str(avatars.find(options.avatar))
+        avatar = str(embedded.find_avatar(options.avatar))
     except InputError as error:
         sys.stderr.write(f"lipflow-studio: {error}\n")
         return 2
@@ -120,7 +121,7 @@ def _finish(studio: Studio, screenshot: Path | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lipflow-studio", description="A studio for drivable face avatars.")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="an avatar, keypoints, or three images")
-    parser.add_argument("--avatar", default=avatars.DEFAULT, metavar="NAME|FILE", help="what to open at the start")
+    parser.add_argument("--avatar", default=embedded.DEFAULT, metavar="NAME|FILE", help="what to open at the start")
     parser.add_argument("--script", type=Path, metavar="FILE", help="play a list of commands (JSON)")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the window, then quit")
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="write latency, stalls and start-up time (JSON)")

@@ -21,15 +21,16 @@ from PySide6.QtCore import QEvent, QEventLoop, QMimeData, QPoint, QPointF, Qt, Q
 from PySide6.QtGui import QDropEvent, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
+from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.evaluation.metrics import psnr
 from lipflow.files import write_json
 from lipflow.rendering import make_renderer
-from lipflow_studio import avatars, demo_inputs
+from lipflow_studio import demo_inputs
 from lipflow_studio.__main__ import Studio, make_application, make_studio
-from lipflow_studio.document import FitUpdate, Source, Status
+from lipflow_studio.document import AvatarInfo, FitUpdate, Source, Status
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
 
@@ -160,7 +161,7 @@ def journey_drag(studio: Studio, report: Report, moves: int = 90) -> None:
     view = studio.window.panel("keypoints", KeypointView)
     assert session.avatar_info is not None
     report.picture(studio, "drag-1-before")
-    index = _lower_lip(session.avatar_info.landmarks.names)
+    index = _lowest_of_lips(session.avatar_info)
     canvas = view.canvas
     start = canvas.position_of(index)
     steps: list[float] = []
@@ -298,11 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play the journeys; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lipflow_studio.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for screenshots and metrics.json")
-    parser.add_argument("--avatar", default=avatars.DEFAULT, metavar="NAME|FILE", help="what to open at the start")
+    parser.add_argument("--avatar", default=embedded.DEFAULT, metavar="NAME|FILE", help="what to open at the start")
     options = parser.parse_args(arguments)
     studio = None
     try:
-        path = avatars.find(options.avatar)
+        path = embedded.find_avatar(options.avatar)
         studio = make_studio(make_application(), str(path))
         metrics = play(studio, options.out)
     except (InputError, DemoError) as error:
@@ -315,10 +316,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _lower_lip(names: Sequence[str]) -> int:
-    """The middle of the lower lip where names tell, else any landmark."""
-    lower = [i for i, name in enumerate(names) if "lip" in name and "lower" in name]
-    return lower[len(lower) // 2] if lower else 0
+def _lowest_of_lips(info: AvatarInfo) -> int:
+    """The landmark at the bottom of the lips; of the face, where no group is called so."""
+    members = info.landmarks.groups.get("lips", tuple(range(len(info.landmarks.ids))))
+    return max(members, key=lambda i: float(info.keypoints[i, 1]))
 
 
 def _rate(studio: Studio) -> float:

@@ -59,7 +59,7 @@ class Picture:
     positions: FloatArray  # [S, 3] mm, doubled along seams for GL
     keypoints: FloatArray  # [L, 2] the landmarks under the keypoint camera, in [0, 1]
     texture: ByteArray | None  # [T, T, 3] display gamma, row 0 at v = 1
-    frontal: ByteArray | None  # [h, w, 3] display gamma, under the keypoint camera
+    frontal: ByteArray | None  # [h, w, 4] display gamma and coverage, under the keypoint camera
 
 
 @dataclass(frozen=True, eq=False)

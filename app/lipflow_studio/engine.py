@@ -241,7 +241,7 @@ def pictures(
             renderer = renderer or make_renderer(avatar.topology, device=code.device)
             with torch.inference_mode():
                 frontal = renderer.render(torch.from_numpy(picture.vertices).to(code.device)[None], texture, camera)
-            picture = replace(picture, frontal=_display(frontal.rgb))
+            picture = replace(picture, frontal=_display(torch.cat([frontal.rgb, frontal.mask[:, None]], dim=1)))
             frontal_stale = False
             spent = time.perf_counter() - now
             frontal_due = now + spent + (spent * (1 / FRONTAL_SHARE - 1) if request.fitting else 0.0)
@@ -265,5 +265,5 @@ def _device(avatar: Avatar) -> torch.device:
 
 
 def _display(linear: Tensor) -> ByteArray:
-    """[1, 3, H, W] linear -> [H, W, 3] bytes in display gamma."""
+    """[1, C, H, W] linear (a mask of 0 and 1 may be the last channel) -> [H, W, C] bytes in display gamma."""
     return (to_display(linear[0]) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()

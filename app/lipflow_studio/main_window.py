@@ -19,7 +19,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from lipflow_studio import avatars, demo_inputs, dialogs, script
+from lipflow import embedded
+from lipflow_studio import demo_inputs, dialogs, script
 from lipflow_studio.actions import ACTIONS, ActionRow
 from lipflow_studio.document import FitUpdate, Picture, Status
 from lipflow_studio.panels import PANELS
@@ -147,7 +148,7 @@ class MainWindow(QMainWindow):
         menu.addSeparator()
 
     def _add_embedded(self, menu: QMenu) -> None:
-        known = avatars.embedded()
+        known = embedded.embedded_avatars()
         if not known:
             return
         submenu = menu.addMenu("Embedded avatars")
@@ -166,6 +167,9 @@ class MainWindow(QMainWindow):
         self._gl = label("", "badge", "What draws the 3D view")
         self._backend.hide()
         self._gl.hide()
+        for badge, widest in ((self._state, Status.CONVERGED.value), (self._rate, "9999 it/s")):
+            badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            badge.setMinimumWidth(badge.fontMetrics().horizontalAdvance(widest) + 24)
         for badge in (self._state, self._rate, self._device, self._backend, self._gl):
             bar.addPermanentWidget(badge)
         session = self.session

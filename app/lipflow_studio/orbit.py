@@ -87,6 +87,6 @@ def framing(vertices: npt.NDArray[np.float32]) -> Orbit:
     low, high = vertices.min(0), vertices.max(0)
     centre = (low + high) / 2
     orbit = Orbit(target=(float(centre[0]), float(centre[1]), float(centre[2])))
-    half = 0.5 * float(high[1] - low[1]) * 1.12
+    half = 0.5 * float(high[1] - low[1]) * 1.02
     distance = half / np.tan(np.radians(orbit.field_of_view) / 2) + 0.5 * float(high[2] - low[2])
     return replace(orbit, distance=float(distance))

@@ -18,6 +18,7 @@ import torch
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
+from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.device import choose_device, describe_device
@@ -25,7 +26,6 @@ from lipflow.fitting import FitConfig
 from lipflow.observation_files import load_hmc, load_keypoints
 from lipflow.observations import HmcObservation, KeypointObservation, Observation
 from lipflow.rendering import renderer_name
-from lipflow_studio import avatars
 from lipflow_studio.commands import Call, command
 from lipflow_studio.document import (
     AvatarInfo,
@@ -119,7 +119,7 @@ class Session(QObject):
         """Open an avatar by the name of an embedded one or by its file."""
 
         def load() -> tuple[Avatar, AvatarInfo]:
-            path = avatars.find(which)
+            path = embedded.find_avatar(which)
             avatar = Avatar.load(path).to(self.device).for_inference()
             return avatar, describe(avatar, path.stem, path)
 
@@ -179,7 +179,7 @@ class Session(QObject):
         def load() -> tuple[Avatar, AvatarInfo | None, np.ndarray]:
             avatar, info = current, None
             if avatar is None:
-                path = avatars.embedded_driven_by("hmc")
+                path = embedded.avatar_driven_by("hmc")
                 avatar = Avatar.load(path).to(self.device).for_inference()
                 info = describe(avatar, path.stem, path)
             if avatar.hmc_cameras is None:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from lipflow_studio.document import FitUpdate
 from lipflow_studio.session import Session
 from lipflow_studio.theme import DARK, SERIES
+from lipflow_studio.widgets.make import dressed, label
 
 REDRAW_MS = 250  # plots are the dearest thing to draw in the window
 
@@ -19,22 +20,35 @@ class CurveView(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumSize(QSize(200, 120))
+        dressed(self, "panel")
+        self.setMinimumSize(QSize(200, 140))
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 8, 4)
+        layout.setContentsMargins(8, 6, 10, 4)
         layout.setSpacing(2)
-        self.energy = _plot("energy")
-        self.likelihood = _plot("log-likelihood, nats")
+        self.energy, self.likelihood = _plot(), _plot()
         self.likelihood.setXLink(self.energy)
-        self._data = self.energy.plot(pen=pg.mkPen(SERIES["data"], width=1.6), name="data")
-        self._total = self.energy.plot(pen=pg.mkPen(SERIES["energy"], width=1.6), name="total")
-        self._log_p = self.likelihood.plot(pen=pg.mkPen(SERIES["likelihood"], width=1.6), name="log p")
+        self.energy.getPlotItem().getAxis("bottom").setStyle(showValues=False)
+        self._total = self.energy.plot(pen=pg.mkPen(SERIES["energy"], width=1.6))
+        self._data = self.energy.plot(pen=pg.mkPen(SERIES["data"], width=1.6))
+        self._log_p = self.likelihood.plot(pen=pg.mkPen(SERIES["likelihood"], width=1.6))
+        layout.addWidget(_legend(("Energy", "energy"), ("data part", "data")))
         layout.addWidget(self.energy, 1)
+        layout.addWidget(_legend(("log p(z), nats", "likelihood")))
         layout.addWidget(self.likelihood, 1)
         self._latest: FitUpdate | None = None
-        self._timer = QTimer(self, interval=REDRAW_MS, singleShot=True)
+        self._timer = QTimer(self)
+        self._timer.setInterval(REDRAW_MS)
+        self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._draw)
         session.fit_changed.connect(self._show_fit)
+        self._show_fit(session.fit)
+        self._draw()
+
+    def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is drawn: iterations, energies and log-likelihoods."""
+        x, energy = self._total.getOriginalDataset()
+        _, log_p = self._log_p.getOriginalDataset()
+        return tuple(np.array([]) if part is None else part for part in (x, energy, log_p))  # type: ignore[return-value]
 
     def _show_fit(self, update: FitUpdate | None) -> None:
         self._latest = update
@@ -43,30 +57,34 @@ class CurveView(QWidget):
 
     def _draw(self) -> None:
         update = self._latest
-        if update is None:
-            for line in (self._total, self._data, self._log_p):
-                line.setData([], [])
-            return
-        x = update.first + np.arange(len(update.curve))
-        self._total.setData(x, update.curve[:, 0])
-        self._data.setData(x, update.curve[:, 1])
-        self._log_p.setData(x, update.curve[:, 2])
+        rows = np.zeros((0, 3)) if update is None else update.curve
+        x = (0 if update is None else update.first) + np.arange(len(rows))
+        for line, values in ((self._total, rows[:, 0]), (self._data, rows[:, 1]), (self._log_p, rows[:, 2])):
+            line.setData(x, values)
+        for plot in (self.energy, self.likelihood):
+            plot.getPlotItem().getAxis("left").setStyle(showValues=len(rows) > 0)
+        self.likelihood.getPlotItem().getAxis("bottom").setStyle(showValues=len(rows) > 0)
 
 
-def _plot(title: str) -> pg.PlotWidget:
+def _legend(*series: tuple[str, str]) -> QWidget:
+    """The plot's title: each curve's name in its colour."""
+    text = "&nbsp;&nbsp;&nbsp;".join(f"<span style='color:{SERIES[key]}'>{name}</span>" for name, key in series)
+    return label(text, "legend")
+
+
+def _plot() -> pg.PlotWidget:
     plot = pg.PlotWidget(background=DARK.panel)
+    plot.setFrameShape(plot.Shape.NoFrame)
     item = plot.getPlotItem()
-    item.setTitle(title, color=DARK.muted, size="8pt")
     item.setMenuEnabled(False)
     item.hideButtons()
     item.setMouseEnabled(x=False, y=False)
     item.showGrid(x=True, y=True, alpha=0.12)
-    legend = item.addLegend(offset=(-6, 4), labelTextColor=DARK.muted, labelTextSize="8pt", verSpacing=-6)
-    legend.setBrush(pg.mkBrush(27, 30, 37, 200))
     for side in ("left", "bottom"):
         axis = item.getAxis(side)
         axis.setPen(pg.mkPen(DARK.line))
         axis.setTextPen(pg.mkPen(DARK.muted))
         axis.setStyle(tickLength=-4, maxTickLevel=1, autoExpandTextSpace=False)
-    item.getAxis("left").setWidth(46)
+    item.getAxis("left").setWidth(44)
+    item.getAxis("bottom").setHeight(18)
     return plot

@@ -79,7 +79,7 @@ class KeypointCanvas(QWidget):
         if picture.frontal is not None and picture.frontal is not self._pixels:
             height, width = picture.frontal.shape[:2]
             self._pixels = picture.frontal
-            self._image = QImage(picture.frontal.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+            self._image = QImage(picture.frontal.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
         self.update()
 
     def frame(self) -> None:
