@@ -42,18 +42,16 @@ def group_by_texture_rows(corner_uv: npt.NDArray[np.float32], T: int) -> tuple[n
 
 
 @helper
-def _lookup_backward(places, g, at, fu, fv, texture, grad_texture, with_texture):  # type: ignore[no-untyped-def]
-    """Gradient of one channel's lookup in texture column and row; adds to ``grad_texture``."""
-    one = np.float32(1.0)
+def _lookup_backward(at, g, places, weights, dots, texture, grad_texture, with_texture):  # type: ignore[no-untyped-def]
+    """Add one channel's gradient g to ``grad_texture``, and its product with the four texels to ``dots``."""
     i00, i01, i10, i11 = places
-    t00, t01, t10, t11 = texture[i00 + at], texture[i01 + at], texture[i10 + at], texture[i11 + at]
     if with_texture:
-        upper, lower = g * (one - fv), g * fv
-        grad_texture[i00 + at] += upper * (one - fu)
-        grad_texture[i01 + at] += upper * fu
-        grad_texture[i10 + at] += lower * (one - fu)
-        grad_texture[i11 + at] += lower * fu
-    return g * ((t01 - t00) * (one - fv) + (t11 - t10) * fv), g * ((t10 - t00) * (one - fu) + (t11 - t01) * fu)
+        grad_texture[i00 + at] += g * weights[0]
+        grad_texture[i01 + at] += g * weights[1]
+        grad_texture[i10 + at] += g * weights[2]
+        grad_texture[i11 + at] += g * weights[3]
+    upper = dots[0] + g * texture[i00 + at], dots[1] + g * texture[i01 + at]
+    return upper[0], upper[1], dots[2] + g * texture[i10 + at], dots[3] + g * texture[i11 + at]
 
 
 @helper
@@ -74,6 +72,7 @@ def _triangle(  # type: ignore[no-untyped-def]
     with_texture,
 ):
     """Gradients of one triangle's pixels: adds to ``grad_texture``, returns those of the triangle's planes."""
+    zero, one = np.float32(0.0), np.float32(1.0)
     sx, sy, s0 = planes[n, t, 0], planes[n, t, 1], planes[n, t, 2]
     ux, uy, u0 = planes[n, t, 3], planes[n, t, 4], planes[n, t, 5]
     vx, vy, v0 = planes[n, t, 6], planes[n, t, 7], planes[n, t, 8]
@@ -92,17 +91,18 @@ def _triangle(  # type: ignore[no-untyped-def]
             u, v = (ux * dx + u_row) * z, (vx * dx + v_row) * z  # from the first corner's
             i00, i01, i10, i11, fu, fv, inside_u, inside_v = texel(u_first + u, v_first + v, T, channels)
             places, pixel = (i00, i01, i10, i11), np.uintp((row + x) * channels)
-            texel_gu = texel_gv = np.float32(0.0)
+            weights = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
+            dots = (zero, zero, zero, zero)
             if channels == 3:  # a number of rounds that the compiler knows
                 for ch in range(np.uintp(3)):
                     g = grad_rgb[pixel + ch]
-                    du, dv = _lookup_backward(places, g, ch, fu, fv, texture, grad_texture, with_texture)
-                    texel_gu, texel_gv = texel_gu + du, texel_gv + dv
+                    dots = _lookup_backward(ch, g, places, weights, dots, texture, grad_texture, with_texture)
             else:
                 for ch in range(np.uintp(channels)):
                     g = grad_rgb[pixel + ch]
-                    du, dv = _lookup_backward(places, g, ch, fu, fv, texture, grad_texture, with_texture)
-                    texel_gu, texel_gv = texel_gu + du, texel_gv + dv
+                    dots = _lookup_backward(ch, g, places, weights, dots, texture, grad_texture, with_texture)
+            texel_gu = (dots[1] - dots[0]) * (one - fv) + (dots[3] - dots[2]) * fv
+            texel_gv = (dots[2] - dots[0]) * (one - fu) + (dots[3] - dots[1]) * fu
             gu, gv = texel_gu * inside_u * T * z, texel_gv * inside_v * T * z
             gs = -(gu * u + gv * v)
             if with_depth:
