@@ -6,8 +6,11 @@ every capture; latent terms are sums over the code's dimensions, in nats, one nu
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lipflow.priors import gaussian_log_prob
 
@@ -15,8 +18,8 @@ from lipflow.priors import gaussian_log_prob
 def image_loss(rendered: Tensor, photo: Tensor, mask: Tensor, std: float) -> Tensor:
     """‖(I − Î) ⊙ W‖² (Eq. 3) as a mean over the masked pixels: [B, 3, H, W] twice and W [B, H, W] -> scalar."""
     weight = mask[:, None]
-    squares = ((rendered - photo) / std).square() * weight
-    return squares.sum() / (rendered.shape[1] * weight.sum()).clamp_min(1.0)
+    count = (rendered.shape[1] * weight.sum()).clamp_min(1.0)
+    return _MaskedSquares.apply(rendered, photo, weight) / (count * std**2)
 
 
 def texture_loss(decoded: Tensor, recorded: Tensor, valid: Tensor, std: float) -> Tensor:
@@ -24,9 +27,8 @@ def texture_loss(decoded: Tensor, recorded: Tensor, valid: Tensor, std: float) -
 
     ``decoded``, ``recorded`` [B, 3, T, T] linear RGB; ``valid`` [T, T] the texels that the surface uses.
     """
-    seen = ((recorded > 0) & valid).to(decoded.dtype)
-    squares = ((decoded - recorded) / std).square() * seen
-    return squares.sum() / seen.sum().clamp_min(1.0)
+    seen = (recorded > 0) & valid
+    return _MaskedSquares.apply(decoded, recorded, seen) / (seen.sum().clamp_min(1) * std**2)
 
 
 def mesh_loss(decoded: Tensor, tracked: Tensor, std: float) -> Tensor:
@@ -63,3 +65,20 @@ def monte_carlo_kl(z: Tensor, mu_q: Tensor, log_sigma_q: Tensor, nll: Tensor) ->
     ``nll`` is ``negative_log_likelihood``. With σq ≡ 1 it differs from that by a constant, in expectation.
     """
     return gaussian_log_prob(z, mu_q, log_sigma_q) + nll
+
+
+class _MaskedSquares(torch.autograd.Function):
+    """Σ ((a − b) ⊙ w)², with a gradient to a. Large textures make the passes over memory count: this takes four."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+        difference = (a - b).mul_(weight)
+        ctx.save_for_backward(difference, weight)
+        return torch.linalg.vector_norm(difference).square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        difference, weight = ctx.saved_tensors
+        scaled = difference * (2 * gradient)
+        return scaled if weight.dtype == torch.bool else scaled.mul_(weight), None, None

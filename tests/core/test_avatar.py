@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.checks import InputError
 from lipflow.nets.encoders import EncoderConfig
+from lipflow.nets.layers import without_drawing
 from lipflow.serial import from_json, to_json
 from lipflow.variants import PRESETS, VARIANTS
 from support.tiny_avatar import tiny_avatar, tiny_landmarks, tiny_statistics, tiny_topology
@@ -308,3 +309,17 @@ def test_the_statistics_must_fit_the_mesh() -> None:
     other = replace(topology, vertex_count=200)
     with pytest.raises(InputError, match=r"vertex_mean: expected \[V, 3\], got \[154, 3\] \(with V=200\)"):
         Avatar(VARIANTS["dam"].avatar_config(PRESETS["tiny"].avatar), other, None, tiny_statistics(topology))
+
+
+@pytest.mark.parametrize("variant", ["lip-flow-hmc", "lip-flow-kpt"])
+def test_a_studio_avatar_fits_in_ten_megabytes(variant: str, tmp_path: Path) -> None:
+    topology = tiny_topology(columns=96, rows=80)  # 7680 vertices, 15010 triangles
+    config = VARIANTS[variant].avatar_config(PRESETS["studio"].avatar)
+    with without_drawing():
+        avatar = Avatar(config, topology, tiny_landmarks(topology), tiny_statistics(topology, config.texture))
+    with torch.no_grad():
+        for parameter in avatar.parameters():
+            parameter.zero_()
+    avatar.set_samples(torch.zeros(512, config.latent), torch.zeros(512, config.latent), ("E001_Neutral",) * 512)
+    avatar.save(tmp_path / "a.safetensors", half=True)
+    assert (tmp_path / "a.safetensors").stat().st_size <= 10_000_000

@@ -54,6 +54,23 @@ class TestReconstruction:
         decoded[:, :, 0, 0] = 99.0
         assert losses.texture_loss(decoded, recorded, valid, 0.1).item() == pytest.approx(9.0, rel=1e-4)
 
+    @pytest.mark.parametrize("soft", [False, True])
+    def test_gradients_are_those_of_the_plain_formula(self, soft: bool) -> None:
+        generator = torch.Generator().manual_seed(0)
+        decoded, recorded = torch.rand(2, 2, 3, 5, 5, generator=generator, dtype=torch.float64)
+        mask = torch.rand(2, 5, 5, generator=generator, dtype=torch.float64)
+        mask = mask if soft else (mask > 0.4).double()
+        recorded[0, :, 1, 1] = 0.0
+        valid = torch.rand(5, 5, generator=generator) > 0.2
+        decoded.requires_grad_()
+        seen = (recorded > 0) & valid
+        plain = (((decoded - recorded) * mask[:, None]) / 0.3).square().sum() / (3 * mask.sum())
+        plain = plain + (((decoded - recorded) / 0.2).square() * seen).sum() / seen.sum()
+        loss = losses.image_loss(decoded, recorded, mask, 0.3)
+        loss = loss + losses.texture_loss(decoded, recorded, valid, 0.2)
+        torch.testing.assert_close(loss, plain)
+        torch.testing.assert_close(torch.autograd.grad(loss, decoded), torch.autograd.grad(plain, decoded))
+
     def test_mesh_loss_is_a_mean_in_standard_deviations(self) -> None:
         tracked = torch.randn(2, 7, 3)
         assert losses.mesh_loss(tracked + 3.0, tracked, 1.5).item() == pytest.approx(4.0, rel=1e-4)
