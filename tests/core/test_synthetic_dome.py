@@ -110,6 +110,7 @@ def test_a_stopped_recording_goes_on_to_the_same_bytes(recording: Path, tmp_path
     for pattern in ("images/*/dome_01/*.png", "tracked_mesh/*/*.bin", "unwrapped_uv_1024/*/average/*.png"):
         sorted(out.glob(pattern))[-1].unlink()
     (out / "vert_mean.bin").unlink()
+    (out / "images" / ".000001.png.4711").write_bytes(b"half a fi")
     assert record(out)[-1].stage == "done"
     assert bytes_of(out) == bytes_of(recording)
 

@@ -71,8 +71,10 @@ def dome_cameras(count: int, size: tuple[int, int], vertices: FloatArray) -> dic
     azimuths, elevations = [0.0], [0.0]
     others = count - 1
     for k in range(others):
-        azimuths.append(-120 + 240 * (k + 0.5 * (others == 1)) / max(others - 1, 1) if others > 1 else 35.0)
-        elevations.append((10.0, -22.0, 30.0)[k % 3])
+        azimuths.append(-120 + 240 * k / (others - 1) if others > 1 else 35.0)
+        # Low cameras stand in front, where a headset's mouth camera will be; elsewhere they would look into the neck.
+        low = -22.0 if abs(azimuths[-1]) < 45 else -9.0
+        elevations.append((10.0, low, 30.0)[k % 3])
     middle = 0.5 * (vertices.min(0) + vertices.max(0))
     eyes = []
     for azimuth, elevation in zip(np.radians(azimuths), np.radians(elevations)):
@@ -127,7 +129,7 @@ def synthesize(
 def _in_threads(recorder: _Recorder, todo: list[Moment], workers: int) -> Iterator[None]:
     """Record frames in threads, a few ahead; closing the generator waits only for those that have begun."""
     waiting = iter(todo)
-    # Each frame's own kernels get their share of the cores: threads that wait for one another cost more than they bring.
+    # Each frame's own kernels get their share of the cores: threads that wait for one another cost more than they give.
     share = max(1, (os.cpu_count() or 1) // workers)
     with ThreadPoolExecutor(workers, "dome", numba.set_num_threads, (share,)) as pool:
         running: set[Future[None]] = set()
@@ -173,6 +175,8 @@ def _claim(out: Path, config: SynthesisConfig) -> None:
                 got="a recording of another one",
                 mend="choose another folder, or delete this one",
             )
+        for left in out.rglob(".*"):  # what a killed run was writing
+            left.unlink()
     elif any(out.iterdir()):
         raise InputError(f"folder {out}", expected="an empty folder", got="other files", mend="choose another folder")
     else:
