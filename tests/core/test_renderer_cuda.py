@@ -25,7 +25,7 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 def render_on(
     device: str, cameras: Camera, pixels: torch.Tensor | None = None, **options: object
 ) -> tuple[RenderOutput, torch.Tensor, torch.Tensor]:
-    """The image of one noisy scene and the gradients of vertices and texture, from all or the named pixels [B, H, W]."""
+    """The image of a noisy scene and the gradients of vertices and texture, from all or the named pixels [B, H, W]."""
     generator = torch.Generator().manual_seed(3)
     topology, mesh = ellipsoid(24, 24)
     count = len(cameras)
