@@ -107,12 +107,12 @@ class LevenbergMarquardt:
     """Damped Gauss–Newton on z, for observations that can be linearised (Nielsen's rule for the damping).
 
     The data's curvature is JᵀJ. The prior's is λ (∂w/∂z)ᵀ (∂w/∂z): exact for a Gaussian; for a flow it is what a
-    locally linear F would have. ∂u/∂z, the dear part, is kept until a step surprises. The gradient is always exact
-    and a step is taken only if the true energy falls, so that economy costs no accuracy.
+    locally linear F would have. ∂u/∂z, the dear part, is kept until a step is hard to find, also for the next problem.
+    The gradient is always exact and a step is taken only if the true energy falls: that economy costs no accuracy.
     """
 
     ATTEMPTS = 8  # dampings tried within one iteration
-    EXPECTED = (0.5, 2.0)  # ratios of true to promised decrease that leave ∂u/∂z in use
+    HARD = 3  # attempts that make an iteration a hard one, after which ∂u/∂z is computed afresh
     LEAST, MOST = 1e-7, 1e7  # damping, relative to the diagonal
 
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
@@ -136,9 +136,11 @@ class LevenbergMarquardt:
         with torch.no_grad():
             data_curvature = self._jacobian.double().T @ self._jacobian.double()
             curvature = data_curvature + self._prior_curvature() if self.problem.weight > 0 else data_curvature
-        for _ in range(self.ATTEMPTS):
+        for attempt in range(1, self.ATTEMPTS + 1):
             step = _solve_damped(curvature, -self.point.gradient, self._damping)
             if step is not None and self._attempt(step, curvature):
+                if attempt >= self.HARD:
+                    self._bijection = self._curvature = None
                 return
             self._damping, self._growth = min(self._damping * self._growth, self.MOST), self._growth * 2
         self.converged = True  # the gradient is exact, so only rounding is left
@@ -156,8 +158,6 @@ class LevenbergMarquardt:
             self.point, self._jacobian = trial, jacobian
             self._damping = max(self._damping * max(1 / 3, 1 - (2 * share - 1) ** 3), self.LEAST)
             self._growth = 2.0
-            if not self.EXPECTED[0] <= share <= self.EXPECTED[1]:
-                self._bijection = self._curvature = None
         self.converged = negligible
         return taken or negligible
 
