@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch  # before Qt: their libraries load in this order only
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from lipflow import embedded
@@ -52,18 +52,19 @@ class Studio:
         }
 
 
-def make_studio(application: QApplication, avatar: str) -> Studio:
+def make_studio(application: QApplication, avatar: str, settings: QSettings | None = None) -> Studio:
     """Session, window and meters, with the window shown; the avatar is being opened meanwhile."""
     session = Session()
     session.open_avatar(avatar)
     theme.apply(application)
-    window = MainWindow(session)
+    window = MainWindow(session, settings)
     studio = Studio(application, session, window, Latency(), Heartbeat())
 
     def first_face() -> None:
         studio.start_to_face_s = process_age()
         studio.heartbeat.start()
-        threading.Thread(target=warm_up, name="lipflow-warm-up", daemon=True).start()
+        # No daemon: ended in the middle of a compilation, it would take the process down with it.
+        threading.Thread(target=warm_up, name="lipflow-warm-up").start()
 
     session.observation_sent.connect(studio.latency.sent)
     window.head.canvas.drawn.connect(studio.latency.drawn)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch  # before Qt: their libraries load in this order only
 from PySide6.QtCore import QEvent, QEventLoop, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
-from PySide6.QtGui import QDropEvent, QMouseEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
 from lipflow import embedded
@@ -34,6 +34,7 @@ from lipflow_studio.document import AvatarInfo, FitUpdate, Source, Status
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
 
+NO_KEY = Qt.KeyboardModifier.NoModifier
 MOVE_MS = 16  # between two mouse moves
 PHOTO_HEIGHT = 384  # pixels of the pictures that the face is scored in
 YAWS = (-45.0, 0.0, 45.0)  # degrees from the front that the face is scored from
@@ -92,7 +93,7 @@ def mouse(
         QPointF(widget.mapToGlobal(position)),
         Qt.MouseButton.NoButton if moving else button,
         held,
-        Qt.KeyboardModifier.NoModifier,
+        NO_KEY,
     )
     QApplication.sendEvent(widget, event)
 
@@ -135,17 +136,12 @@ def line(start: QPointF, by: QPointF, steps: int) -> list[QPointF]:
 
 
 def drop(widget: QWidget, paths: Iterable[Path]) -> None:
-    """Drop files on a widget."""
+    """Carry files over a widget and drop them there."""
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    event = QDropEvent(
-        QPointF(QPoint(20, 20)),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    QApplication.sendEvent(widget, event)
+    at, copy, held, free = QPoint(20, 20), Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, NO_KEY
+    QApplication.sendEvent(widget, QDragEnterEvent(QPointF(at), copy, mime, held, free))
+    QApplication.sendEvent(widget, QDropEvent(QPointF(at), copy, mime, held, free))
 
 
 def open_face(studio: Studio) -> None:

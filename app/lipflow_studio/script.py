@@ -87,10 +87,18 @@ class Player(QObject):
         if "command" in step:
             if self._session.loading:
                 return
-            COMMANDS[step["command"]](self._session, *step.get("args", []), **step.get("kwargs", {}))
+            self._give(step)
         elif not self._waits(step):
             return
         self._at, self._waited = self._at + 1, 0.0
+
+    def _give(self, step: dict[str, Any]) -> None:
+        """Give one command; arguments that it does not take are a mistake of the script."""
+        name = step["command"]
+        try:
+            COMMANDS[name](self._session, *step.get("args", []), **step.get("kwargs", {}))
+        except (TypeError, ValueError, KeyError) as error:
+            self._session.report(InputError(f"script: {name}", expected="arguments that it takes", got=repr(error)))
 
     def _waits(self, step: dict[str, Any]) -> bool:
         """Whether the waiting is over."""

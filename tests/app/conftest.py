@@ -35,7 +35,7 @@ PATIENCE_MS = 30_000  # other work may keep the machine busy; nothing here takes
 def no_thread_left() -> Iterator[None]:
     """A test that leaves a worker running fails."""
     yield
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + 60.0  # kernels may be compiling for the first time on this machine
     while (left := _workers()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left, f"still running: {left}"

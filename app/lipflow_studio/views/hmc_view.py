@@ -43,13 +43,13 @@ class CameraTriple(QWidget):
         super().__init__(parent)
         self._name = name
         self._pixels: list[np.ndarray | None] = [None, None, None]
-        self._note = ""
+        self.note = ""
         self.setMinimumSize(QSize(150, 70))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
     def show_input(self, image: FloatArray) -> None:
         self._pixels = [np.ascontiguousarray((image * 255).astype(np.uint8)), None, None]
-        self._note = ""
+        self.note = ""
         self.update()
 
     def show_render(self, image: FloatArray, render: FloatArray) -> None:
@@ -57,7 +57,7 @@ class CameraTriple(QWidget):
         self._pixels[1] = np.ascontiguousarray((np.clip(render, 0, 1) * 255).astype(np.uint8))
         index = (np.clip(difference / ERROR_WHITE, 0, 1) * 255).astype(np.uint8)
         self._pixels[2] = np.ascontiguousarray(ERROR_COLOURS[index])
-        self._note = f"RMS {np.sqrt((difference**2).mean()):.3f}"
+        self.note = f"RMS {np.sqrt((difference**2).mean()):.3f}"
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -80,7 +80,7 @@ class CameraTriple(QWidget):
         across = QRectF(left, top - self.CAPTION, 3 * w + 2 * self.GAP, self.CAPTION - 2)
         painter.drawText(across, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._name)
         painter.setPen(QColor(DARK.muted))
-        painter.drawText(across, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._note)
+        painter.drawText(across, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self.note)
         for i, (pixels, caption) in enumerate(zip(self._pixels, ROWS)):
             box = QRectF(left + i * (w + self.GAP), top, w, h)
             painter.fillRect(box, QColor(DARK.window))

@@ -325,14 +325,14 @@ class KeypointView(QWidget):
         super().__init__(parent)
         self._session = session
         self.canvas = KeypointCanvas(session, self)
-        self._line = label("", "hint")
-        self._line.setContentsMargins(10, 4, 10, 5)
+        self.line = label("", "hint")
+        self.line.setContentsMargins(10, 4, 10, 5)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self._strip())
         layout.addWidget(self.canvas, 1)
-        layout.addWidget(self._line)
+        layout.addWidget(self.line)
         self.canvas.hovered.connect(self._say)
         session.keypoints_changed.connect(lambda _: self._refresh())
         session.selection_changed.connect(lambda _: self._refresh())
@@ -381,12 +381,12 @@ class KeypointView(QWidget):
     def _say(self, hovered: int) -> None:
         keypoints = self._session.keypoints
         if keypoints is None:
-            self._line.setText("No avatar is open")
+            self.line.setText("No avatar is open")
         elif hovered >= 0:
-            self._line.setText(self.canvas.describe(hovered))
+            self.line.setText(self.canvas.describe(hovered))
         else:
             selected, pinned = len(self._session.selection), int(keypoints.pinned.sum())
-            self._line.setText(
+            self.line.setText(
                 f"{pinned} pinned  ·  {selected} selected"
                 if pinned or selected
                 else "Drag a keypoint: the face follows"

@@ -1,0 +1,187 @@
+"""The window: docks and menus from their tables, files dropped on it, its layout remembered."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QFileDialog, QLabel
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_face
+from lipflow_studio import dialogs
+from lipflow_studio.actions import ACTIONS
+from lipflow_studio.demo import drop
+from lipflow_studio.document import Source, Status
+from lipflow_studio.main_window import MainWindow
+from lipflow_studio.panels import PANELS
+from lipflow_studio.session import Session
+from lipflow_studio.views.hmc_view import HmcView
+
+MakeWindow = Callable[[Session], MainWindow]
+
+
+@pytest.mark.parametrize("row", PANELS, ids=lambda row: row.name)
+def test_every_panel_is_docked_where_its_row_says(session: Session, make_window: MakeWindow, row: object) -> None:
+    window = make_window(session)
+    dock = window.docks[row.name]
+    assert window.dockWidgetArea(dock) == row.area
+    assert dock.isVisible()
+    assert dock.widget().width() > 100
+    assert dock.widget().height() > 60
+
+
+def test_everything_fits_into_the_first_window(session: Session, make_window: MakeWindow) -> None:
+    window = make_window(session)
+    assert (window.width(), window.height()) == (1280, 800)
+    for label in window.findChildren(QLabel):
+        if label.isVisible() and not label.wordWrap() and label.text():
+            assert label.width() >= label.sizeHint().width() - 1, label.text()
+    assert window.head.canvas.width() > 450
+
+
+def test_no_key_is_taken_twice() -> None:
+    keys = Counter(QKeySequence(key).toString() for row in ACTIONS for key in row.keys)
+    assert [key for key, times in keys.items() if times > 1] == []
+
+
+def test_every_action_of_the_menus_can_be_used(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window(session)
+    wait_for_face(qtbot, session)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: ("", ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *args: ([], ""))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: ("", ""))
+    monkeypatch.setattr(dialogs.QDialog, "exec", lambda self: self.close())
+    for name, action in window.actions_by_name.items():
+        if name != "quit":
+            action.trigger()
+    assert session.problem is None
+
+
+def activate(qtbot: QtBot, window: MainWindow) -> None:
+    """Shortcuts work in the active window only."""
+    with qtbot.waitActive(window, timeout=10_000):
+        window.activateWindow()
+
+
+def test_undo_and_redo_are_named_after_the_edit(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:
+    window = make_window(session)
+    undo, redo = window.actions_by_name["undo"], window.actions_by_name["redo"]
+    assert not undo.isEnabled()
+    session.move_keypoints({0: (0.4, 0.4)})
+    assert undo.text() == "Undo move face.0"
+    undo.trigger()
+    assert redo.text() == "Redo move face.0"
+    assert not session.keypoints.pinned.any()
+
+
+def test_keys_reach_the_session(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:
+    window = make_window(session)
+    activate(qtbot, window)
+    window.keypoint_view().canvas.setFocus()
+    qtbot.keyClick(window, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert len(session.selection) == 136
+    qtbot.keyClick(window, Qt.Key.Key_P)
+    assert session.keypoints.pinned.all()
+    qtbot.keyClick(window, Qt.Key.Key_3)
+    assert session.camera.azimuth == 50.0
+
+
+def test_files_dropped_on_the_window_are_opened(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, headset_files: list[Path], avatar_files: dict[str, Path]
+) -> None:
+    window = make_window(session)
+    drop(window, headset_files)
+    wait_for(qtbot, lambda: session.source is Source.HEADSET)
+    drop(window, [avatar_files["tiny-kpt"]])
+    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
+    assert "tiny-kpt" in window.windowTitle()
+
+
+def test_a_mistake_is_one_banner_above_the_head(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, headset_files: list[Path]
+) -> None:
+    window = make_window(session)
+    activate(qtbot, window)
+    assert not window.banner.isVisible()
+    drop(window.panel("headset", HmcView), headset_files[:2])
+    assert window.banner.isVisible()
+    assert "expected 3 files" in window.banner.line.text()
+    qtbot.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.banner.isVisible()
+
+
+def test_the_status_bar_names_state_device_and_renderers(
+    qtbot: QtBot, gl: None, session: Session, make_window: MakeWindow
+) -> None:
+    window = make_window(session)
+    wait_for_face(qtbot, session)
+    texts = [label.text() for label in window.statusBar().findChildren(QLabel) if label.isVisible()]
+    assert Status.IDLE.value in texts
+    assert session.device_name in texts
+    wait_for(qtbot, lambda: window.head.canvas.gl_name.split(" (")[0] in _badges(window))
+
+
+def _badges(window: MainWindow) -> list[str]:
+    return [label.text() for label in window.statusBar().findChildren(QLabel) if label.isVisible()]
+
+
+def test_the_layout_is_remembered_and_can_be_reset(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, settings: QSettings
+) -> None:
+    first = MainWindow(session, settings)
+    first.show()
+    qtbot.waitExposed(first)
+    first.docks["curves"].hide()
+    first.resize(1400, 850)
+    first._settings.setValue("geometry", first.saveGeometry())
+    first._settings.setValue("layout", first.saveState(1))
+    first.head.canvas.close_gl()
+    first.hide()
+    second = make_window(session)
+    assert not second.docks["curves"].isVisible()
+    assert second.width() == 1400
+    second.reset_layout()
+    assert second.docks["curves"].isVisible()
+    first.deleteLater()
+
+
+def test_closing_the_window_while_it_fits_leaves_nothing_behind(
+    qtbot: QtBot, hmc_session: Session, make_window: MakeWindow, headset_files: list[Path]
+) -> None:
+    window = make_window(hmc_session)
+    hmc_session.open_headset_images([str(p) for p in headset_files])
+    wait_for(qtbot, lambda: hmc_session.fit is not None)
+    window.close()
+    assert not window.isVisible()  # that no thread is left is checked for every test
+
+
+def test_the_sheet_lists_every_key() -> None:
+    sheet = dialogs.shortcut_sheet()
+    for row in ACTIONS:
+        for key in row.keys:
+            assert QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) in sheet
+    assert "torch" in dialogs.licence_sheet()
+
+
+def test_what_was_done_can_be_saved_as_a_script(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window(session)
+    session.move_keypoints({3: (0.5, 0.5)}, gesture=1)
+    target = tmp_path / "done.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(target), ""))
+    window.save_script()
+    assert json.loads(target.read_text()) == [
+        {"command": "move_keypoints", "args": [{"3": [0.5, 0.5]}], "kwargs": {}},
+    ]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(target / "in a file.json"), ""))
+    window.save_script()
+    assert session.problem is not None

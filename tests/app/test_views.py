@@ -1,0 +1,355 @@
+"""Each view in both directions: gestures become commands, and what the document says is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QMouseEvent, QWheelEvent
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_face, wait_for_fit
+from lipflow_studio.demo import drop
+from lipflow_studio.document import Source, Status
+from lipflow_studio.orbit import PRESETS
+from lipflow_studio.panels.fit_panel import CHOICES, FitPanel
+from lipflow_studio.session import Session
+from lipflow_studio.views.curve_view import CurveView
+from lipflow_studio.views.head_view import HeadView
+from lipflow_studio.views.hmc_view import HmcView
+from lipflow_studio.views.keypoint_view import KeypointView
+from lipflow_studio.widgets.banner import Banner
+
+LEFT, RIGHT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.MouseButton.NoButton
+SHIFT, PLAIN = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.NoModifier
+
+
+def show(qtbot: QtBot, widget: QWidget, width: int = 400, height: int = 420) -> None:
+    qtbot.addWidget(widget)
+    widget.resize(width, height)
+    widget.show()
+    qtbot.waitExposed(widget)
+
+
+def drag(
+    widget: QWidget,
+    start: QPointF,
+    by: QPointF,
+    button: Qt.MouseButton = LEFT,
+    modifier: Qt.KeyboardModifier = PLAIN,
+    steps: int = 4,
+) -> None:
+    def send(kind: QEvent.Type, position: QPointF, held: Qt.MouseButton) -> None:
+        which = NONE if kind == QEvent.Type.MouseMove else button
+        event = QMouseEvent(kind, position, QPointF(widget.mapToGlobal(position)), which, held, modifier)
+        QApplication.sendEvent(widget, event)
+
+    send(QEvent.Type.MouseButtonPress, start, button)
+    for k in range(1, steps + 1):
+        send(QEvent.Type.MouseMove, start + by * (k / steps), button)
+    send(QEvent.Type.MouseButtonRelease, start + by, NONE)
+
+
+def click(widget: QWidget, at: QPointF, modifier: Qt.KeyboardModifier = PLAIN) -> None:
+    drag(widget, at, QPointF(0, 0), modifier=modifier, steps=1)
+
+
+# Keypoints
+
+
+@pytest.fixture
+def keypoints(qtbot: QtBot, session: Session) -> KeypointView:
+    view = KeypointView(session)
+    show(qtbot, view)
+    wait_for_face(qtbot, session)
+    return view
+
+
+def test_a_drag_moves_one_keypoint_as_far_as_the_pointer(keypoints: KeypointView, session: Session) -> None:
+    canvas = keypoints.canvas
+    start = canvas.position_of(0)
+    drag(canvas, start, QPointF(12, 20))
+    assert session.selection == {0}
+    assert np.flatnonzero(session.keypoints.pinned).tolist() == [0]
+    there = canvas.position_of(0)
+    assert abs(there.x() - start.x() - 12) < 0.01
+    assert abs(there.y() - start.y() - 20) < 0.01
+    assert session.undo_stack.count() == 1
+
+
+def test_a_selected_group_moves_together(keypoints: KeypointView, session: Session) -> None:
+    canvas = keypoints.canvas
+    click(canvas, canvas.position_of(10))
+    click(canvas, canvas.position_of(20), SHIFT)
+    assert session.selection == {10, 20}
+    drag(canvas, canvas.position_of(20), QPointF(-8, 0))
+    assert set(np.flatnonzero(session.keypoints.pinned)) == {10, 20}
+    click(canvas, canvas.position_of(20), SHIFT)
+    assert session.selection == {10}
+
+
+def test_a_symmetric_drag_moves_the_mirror_image_the_other_way(
+    qtbot: QtBot, session: Session, keypoints: KeypointView
+) -> None:
+    from dataclasses import replace
+
+    info = session.avatar_info
+    mirror = (1, 0, *range(2, len(info.landmarks.ids)))
+    session.avatar_info = replace(info, landmarks=replace(info.landmarks, mirror=mirror))
+    session.avatar_changed.emit(session.avatar_info)
+    keypoints.toggle_symmetry()
+    before = session.handles().copy()
+    drag(keypoints.canvas, keypoints.canvas.position_of(0), QPointF(10, 6))
+    moved = session.keypoints.given - before
+    np.testing.assert_allclose(moved[1], moved[0] * [-1, 1], atol=1e-5)
+    assert moved[0, 0] > 0
+
+
+def test_a_rubber_band_selects_what_it_covers(keypoints: KeypointView, session: Session) -> None:
+    canvas = keypoints.canvas
+    drag(canvas, QPointF(1, 1), QPointF(canvas.width() - 2, canvas.height() - 2))
+    assert len(session.selection) == 136
+    click(canvas, QPointF(1, 1))
+    assert session.selection == frozenset()
+
+
+def test_arrow_keys_nudge(qtbot: QtBot, keypoints: KeypointView, session: Session) -> None:
+    session.select([4])
+    x = session.handles()[4, 0]
+    qtbot.keyClick(keypoints.canvas, Qt.Key.Key_Right)
+    qtbot.keyClick(keypoints.canvas, Qt.Key.Key_Right, SHIFT)
+    width = session.avatar_info.backdrop_size[1]
+    assert (session.keypoints.given[4, 0] - x) * width == pytest.approx(6.0, abs=1e-2)
+
+
+def test_hovering_names_the_keypoint(keypoints: KeypointView, session: Session) -> None:
+    canvas = keypoints.canvas
+    at = canvas.position_of(7)
+    event = QMouseEvent(QEvent.Type.MouseMove, at, QPointF(canvas.mapToGlobal(at)), NONE, NONE, PLAIN)
+    QApplication.sendEvent(canvas, event)
+    assert any(name in keypoints.line.text() for name in session.avatar_info.landmarks.names)
+
+
+def test_the_wheel_zooms_around_the_pointer(keypoints: KeypointView) -> None:
+    canvas = keypoints.canvas
+    at = canvas.position_of(0)
+    turn = QWheelEvent(at, at, QPoint(), QPoint(0, 240), NONE, PLAIN, Qt.ScrollPhase.NoScrollPhase, False)
+    far = canvas.position_of(50) - at
+    QApplication.sendEvent(canvas, turn)
+    assert (canvas.position_of(0) - at).manhattanLength() < 0.01
+    assert (canvas.position_of(50) - at).manhattanLength() > far.manhattanLength()
+    canvas.frame()
+    assert (canvas.position_of(0) - at).manhattanLength() < 0.01
+
+
+def test_the_keypoint_view_draws_points_and_residuals(qtbot: QtBot, keypoints: KeypointView, session: Session) -> None:
+    empty = keypoints.canvas.grab().toImage()
+    session.move_keypoints({0: (0.5, 0.1)})
+    with_residual = keypoints.canvas.grab().toImage()
+    assert empty != with_residual
+    keypoints.canvas.residuals = False
+    assert keypoints.canvas.grab().toImage() != with_residual
+
+
+# Fit panel
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, session: Session) -> FitPanel:
+    made = FitPanel(session)
+    show(qtbot, made, 300, 480)
+    return made
+
+
+@pytest.mark.parametrize("field", [row[0] for row in CHOICES])
+def test_choices_are_bound_both_ways(panel: FitPanel, session: Session, field: str) -> None:
+    box = panel.choices[field]
+    for k in range(box.count()):
+        box.setCurrentIndex(k)
+        box.activated.emit(k)
+        assert getattr(session.fit_config, field) == box.itemData(k)
+    session.undo_stack.undo()
+    assert box.currentData() == getattr(session.fit_config, field)
+
+
+def test_numbers_are_bound_both_ways(panel: FitPanel, session: Session) -> None:
+    panel.iterations.setValue(33)
+    panel.learning_rate.setValue(0.123)
+    panel.prior_weight.slider.setValue(0)
+    panel.hold.slider.setValue(100)
+    panel.likelihood.setChecked(False)
+    config = session.fit_config
+    assert (config.iterations, config.learning_rate, config.prior_weight) == (33, 0.123, 0.0)
+    assert (config.likelihood, session.hold) == (False, 1.0)
+    calls = len(session.recorded)
+    session.set_fit_config(iterations=44, learning_rate=0.2, prior_weight=10.0, likelihood=True)
+    session.set_hold(0.5)
+    assert panel.iterations.value() == 44
+    assert panel.learning_rate.value() == pytest.approx(0.2)
+    assert panel.prior_weight.value == 10.0
+    assert panel.likelihood.isChecked()
+    assert panel.hold.value == 0.5
+    assert len(session.recorded) == calls + 2  # nothing echoed
+
+
+def test_buttons_and_readings_follow_the_fit(qtbot: QtBot, panel: FitPanel, session: Session) -> None:
+    wait_for_face(qtbot, session)
+    assert panel.run_button.text() == "Run"
+    session.move_keypoints({0: (0.5, 0.2)})
+    wait_for_fit(qtbot, session)
+    assert panel.run_button.text() == "Run"
+    assert "converged" in panel.readings["iteration"].text()
+    assert panel.readings["energy"].text() == f"{session.fit.energy:,.1f}"
+    panel.step_button.click()
+    assert session.status is Status.PAUSED
+    assert panel.run_button.text() == "Resume"
+    panel.run_button.click()
+    wait_for_fit(qtbot, session)
+    serial = session.fit.serial
+    panel.reset_button.click()
+    wait_for(qtbot, lambda: session.fit.serial > serial)
+
+
+def test_headset_images_can_be_chosen_only_when_open(
+    qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
+) -> None:
+    panel = FitPanel(hmc_session)
+    show(qtbot, panel, 300, 480)
+    item = panel.source.model().item(panel.source.findData("HEADSET"))
+    assert not item.isEnabled()
+    hmc_session.open_headset_images([str(p) for p in headset_files])
+    wait_for(qtbot, lambda: hmc_session.headset is not None)
+    assert item.isEnabled()
+    assert panel.source.currentData() == "HEADSET"
+    assert not panel.choices["optimiser"].model().item(0).isEnabled()  # images cannot be linearised
+    panel.source.setCurrentIndex(panel.source.findData("KEYPOINTS"))
+    panel.source.activated.emit(0)
+    assert hmc_session.source is Source.KEYPOINTS
+
+
+# Head
+
+
+@pytest.fixture
+def head(qtbot: QtBot, gl: None, session: Session) -> HeadView:
+    view = HeadView(session)
+    show(qtbot, view)
+    wait_for_face(qtbot, session)
+    yield view
+    view.canvas.close_gl()
+
+
+def test_the_head_can_be_walked_around_moved_and_reset(qtbot: QtBot, head: HeadView, session: Session) -> None:
+    home = session.camera
+    centre = QPointF(150, 150)
+    drag(head.canvas, centre, QPointF(-40, 0))
+    assert session.camera.azimuth == pytest.approx(14.0)  # the near side follows the pointer
+    drag(head.canvas, centre, QPointF(0, 20))
+    assert session.camera.elevation == pytest.approx(7.0)
+    for button, modifier in ((RIGHT, PLAIN), (LEFT, SHIFT)):
+        before = session.camera.target
+        drag(head.canvas, centre, QPointF(0, 30), button, modifier)
+        assert session.camera.target[1] > before[1]  # the head goes down with the pointer
+    turn = QWheelEvent(centre, centre, QPoint(), QPoint(0, 120), NONE, PLAIN, Qt.ScrollPhase.NoScrollPhase, False)
+    QApplication.sendEvent(head.canvas, turn)
+    assert session.camera.distance == pytest.approx(home.distance / 1.1)
+    qtbot.mouseDClick(head.canvas, LEFT)
+    assert session.camera == home
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_turn_the_camera_and_the_picture(head: HeadView, session: Session, preset: str) -> None:
+    session.set_camera(azimuth=10.0, elevation=5.0)
+    before = head.canvas.grab().toImage()
+    session.view_from(preset)
+    assert (session.camera.azimuth, session.camera.elevation) == PRESETS[preset]
+    assert head.canvas.grab().toImage() != before
+
+
+def test_the_texture_follows_the_camera(qtbot: QtBot, head: HeadView, session: Session) -> None:
+    before = session.picture.texture
+    session.view_from("left")
+    wait_for(qtbot, lambda: session.picture.texture is not before)
+
+
+def test_drawing_announces_the_observation_that_is_on_the_screen(
+    qtbot: QtBot, head: HeadView, session: Session
+) -> None:
+    seen: list[int] = []
+    head.canvas.drawn.connect(seen.append)
+    session.move_keypoints({0: (0.5, 0.2)})
+    wait_for(qtbot, lambda: 1 in seen)
+
+
+# Headset
+
+
+def test_dropped_images_are_opened_and_shown_with_render_and_error(
+    qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
+) -> None:
+    view = HmcView(hmc_session)
+    show(qtbot, view, 900, 200)
+    invitation = view.grab().toImage()
+    drop(view, headset_files)
+    wait_for(qtbot, lambda: hmc_session.fit is not None and hmc_session.fit.renders is not None)
+    assert view.grab().toImage() != invitation
+    for camera, image, render in zip(view.cameras, hmc_session.headset.images, hmc_session.fit.renders):
+        assert camera.note == f"RMS {np.sqrt(((image - render) ** 2).mean()):.3f}"
+    hmc_session.undo_stack.undo()
+    assert hmc_session.headset is None
+    assert view.grab().toImage() == invitation
+
+
+# Curves and banner
+
+
+def test_curves_show_the_fits_history(qtbot: QtBot, session: Session) -> None:
+    view = CurveView(session)
+    show(qtbot, view, 300, 300)
+    wait_for_face(qtbot, session)
+    session.move_keypoints({0: (0.5, 0.2)})
+    wait_for_fit(qtbot, session)
+    wait_for(qtbot, lambda: len(view.curves()[0]) == len(session.fit.curve))
+    x, energy, log_p = view.curves()
+    np.testing.assert_array_equal(x, session.fit.first + np.arange(len(x)))
+    np.testing.assert_allclose(energy, session.fit.curve[:, 0])
+    np.testing.assert_allclose(log_p, session.fit.curve[:, 2])
+
+
+def test_the_banner_shows_copies_and_forgets(qtbot: QtBot, session: Session) -> None:
+    banner = Banner(session)
+    qtbot.addWidget(banner)
+    assert not banner.isVisibleTo(None)
+    session.report(ValueError("it broke"), "Traceback: here")
+    assert banner.isVisibleTo(None)
+    assert banner.line.text() == "ValueError: it broke"
+    banner.copy_button.click()
+    assert "Traceback: here" in QApplication.clipboard().text()
+    banner.dismiss_button.click()
+    assert not banner.isVisibleTo(None)
+    assert session.problem is None
+
+
+def test_views_made_before_and_after_opening_show_the_same(
+    qtbot: QtBot, empty_session: Session, make_open: Callable[[], None]
+) -> None:
+    early = FitPanel(empty_session)
+    qtbot.addWidget(early)
+    assert not early.run_button.isEnabled()
+    make_open()
+    late = FitPanel(empty_session)
+    qtbot.addWidget(late)
+    assert early.run_button.isEnabled()
+    assert late.run_button.isEnabled()
+    assert early.iterations.value() == late.iterations.value() == empty_session.fit_config.iterations
+
+
+@pytest.fixture
+def make_open(empty_session: Session, kpt_avatar: object) -> Callable[[], None]:
+    from lipflow_studio.engine import describe
+
+    return lambda: empty_session.use_avatar(kpt_avatar, describe(kpt_avatar, "tiny-kpt"))
