@@ -36,7 +36,7 @@ class TrainConfig:
     variant: str = "lip-flow-kpt"  # a key of VARIANTS
     sizes: AvatarConfig = field(default_factory=lambda: PRESETS["studio"].avatar)  # the variant sets the composition
     seed: int = 0
-    steps: int = 12000
+    steps: int = 10000
     batch: int = 8
     learning_rate: float = 5e-4  # Adam's peak; one cycle, up in 5 % of the steps and down to a 200th
     clip: float = 10.0  # norm that gradients are clipped to

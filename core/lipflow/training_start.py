@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from dataclasses import replace
@@ -95,6 +96,9 @@ def provenance() -> dict[str, object]:
 
 
 def _revision() -> str:
+    """The git revision of the source; LIPFLOW_REVISION names it where the source was copied without its history."""
+    if named := os.environ.get("LIPFLOW_REVISION"):
+        return named
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

@@ -131,7 +131,7 @@ PRESETS: dict[str, Preset] = {
             decoder=DecoderConfig(seed_channels=24, mesh_rank=44),
         ),
         photo=(384, 256),
-        steps=12000,
+        steps=10000,
         batch=8,
         image_every=2,
     ),
