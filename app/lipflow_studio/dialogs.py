@@ -7,7 +7,7 @@ import platform
 from html import escape
 
 from PySide6.QtCore import QSize
-from PySide6.QtGui import QKeySequence
+from PySide6.QtGui import QIcon, QKeySequence
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
 
 from lipflow_studio.actions import ACTIONS, GESTURES
@@ -27,6 +27,7 @@ class _Sheet(QDialog):
         self.text = QTextBrowser()
         self.text.setHtml(f"<style>td {{ padding: 3px 14px 3px 0 }} h3 {{ color: {DARK.accent} }}</style>{html}")
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setIcon(QIcon())
         buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
         column.addWidget(self.text)
@@ -50,7 +51,7 @@ class About(_Sheet):
             "<h3>LiP-Flow Studio</h3><p>Drivable face avatars with learned inference-time priors, after "
             "<i>LiP-Flow: Learning Inference-time Priors for Codec Avatars via Normalizing Flows in Latent Space</i> "
             "(Aksan et al., ECCV 2022).</p><table>"
-            + "".join(f"<tr><td>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in versions)
+            + "".join(f"<tr><td width='190'>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in versions)
             + "</table>"
         )
         super().__init__(parent, "About LiP-Flow Studio", html, QSize(520, 460))
@@ -74,14 +75,16 @@ def shortcut_sheet() -> str:
         parts.append((place, [(keys, what) for p, keys, what in GESTURES if p == place]))
     return "".join(
         f"<h3>{escape(title)}</h3><table>"
-        + "".join(f"<tr><td><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in rows)
+        + "".join(f"<tr><td width='190'><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in rows)
         + "</table>"
         for title, rows in parts
     )
 
 
 def licence_sheet() -> str:
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(_licence(name))}</td></tr>" for name in COMPONENTS)
+    rows = "".join(
+        f"<tr><td width='190'>{escape(name)}</td><td>{escape(_licence(name))}</td></tr>" for name in COMPONENTS
+    )
     html = f"<h3>Built on</h3><table>{rows}</table>"
     for name, text in _own_licences():
         html += f"<h3>{escape(name)}</h3><pre style='white-space: pre-wrap'>{escape(text)}</pre>"

@@ -120,6 +120,7 @@ class FitUpdate:
     curve: npt.NDArray[np.float64]  # [n, 3] energy, data energy, log-likelihood, oldest first
     first: int  # iteration number of curve[0]
     renders: FloatArray | None  # [3, h, w], for headset fits
+    errors: FloatArray | None  # [3, h, w] absolute differences where the face is visible, 0 elsewhere
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from lipflow_studio.workers import Waiting
 
 CURVE_LENGTH = 2000  # iterations that the curves remember
 BACKDROP_HEIGHT = 420  # pixels of the frontal picture behind the keypoints
-TEXTURE_SHARE = 0.25  # of the picture thread's time while a fit is running
-FRONTAL_SHARE = 0.25
+TEXTURE_SHARE = 0.2  # of the picture thread's time while a fit is running
+FRONTAL_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ class _History:
         self._rows: list[tuple[float, float, float]] = []
         self._first = 0
         self._renders: FloatArray | None = None
+        self._errors: FloatArray | None = None
 
     def update(self, state: FitState, source: Source, serial: int, running: bool, step_ms: float) -> FitUpdate:
         self._rows.append((state.energy, state.data_energy, state.log_likelihood))
@@ -178,6 +179,7 @@ class _History:
             self._rows.pop(0)
             self._first += 1
         self._renders = state.extras.get("render", self._renders)
+        self._errors = state.extras.get("error", self._errors)
         return FitUpdate(
             serial=serial,
             source=source,
@@ -193,6 +195,7 @@ class _History:
             curve=np.array(self._rows),
             first=self._first,
             renders=self._renders,
+            errors=self._errors,
         )
 
 

@@ -56,7 +56,7 @@ class FitPanel(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("panel")
+        dressed(self, "panel")
         self._session = session
         self._config: FitConfig | None = None
         layout = QVBoxLayout(self)

@@ -29,6 +29,7 @@ class HeadCanvas(QWidget):
         super().__init__(parent)
         self._session = session
         self._painter: HeadPainter | None = None
+        self._name = "none"
         self._image: QImage | None = None  # None: to be drawn again
         self._serial = -1
         self._drag: tuple[bool, QPointF] | None = None  # panning?, where the pointer was
@@ -39,6 +40,7 @@ class HeadCanvas(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         try:
             self._painter = HeadPainter()
+            self._name = self._painter.name
         except RuntimeError as error:
             session.report(error)
             return
@@ -51,7 +53,7 @@ class HeadCanvas(QWidget):
     @property
     def gl_name(self) -> str:
         """What draws."""
-        return "none" if self._painter is None else self._painter.name
+        return self._name
 
     @property
     def has_face(self) -> bool:

@@ -52,12 +52,11 @@ class CameraTriple(QWidget):
         self.note = ""
         self.update()
 
-    def show_render(self, image: FloatArray, render: FloatArray) -> None:
-        difference = np.abs(image - render)
+    def show_render(self, render: FloatArray, error: FloatArray) -> None:
         self._pixels[1] = np.ascontiguousarray((np.clip(render, 0, 1) * 255).astype(np.uint8))
-        index = (np.clip(difference / ERROR_WHITE, 0, 1) * 255).astype(np.uint8)
+        index = (np.clip(error / ERROR_WHITE, 0, 1) * 255).astype(np.uint8)
         self._pixels[2] = np.ascontiguousarray(ERROR_COLOURS[index])
-        self.note = f"RMS {np.sqrt((difference**2).mean()):.3f}"
+        self.note = f"mean error {error.mean():.3f}"
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -154,12 +153,12 @@ class HmcView(QWidget):
 
     def _show_fit(self, update: FitUpdate | None) -> None:
         headset = self._session.headset
-        if update is None or headset is None or update.source is not Source.HEADSET or update.renders is None:
+        if update is None or headset is None or update.source is not Source.HEADSET:
             return
-        if update.renders.shape != headset.images.shape:
+        if update.renders is None or update.errors is None:
             return
-        for camera, image, render in zip(self.cameras, headset.images, update.renders):
-            camera.show_render(image, render)
+        for camera, render, error in zip(self.cameras, update.renders, update.errors):
+            camera.show_render(render, error)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if event.mimeData().hasUrls():

@@ -304,7 +304,8 @@ class KeypointCanvas(QWidget):
         points = [QPointF(x, y) for x, y in handles.tolist()]
         ringed = sorted(self._session.selection | ({self._hover} if self._hover >= 0 else set()))
         free, pinned = np.flatnonzero(~keypoints.pinned).tolist(), np.flatnonzero(keypoints.pinned).tolist()
-        _dots(painter, "#ffffff", 14.0, [points[i] for i in ringed])
+        _dots(painter, "#ffffff", 13.0, [points[i] for i in ringed])
+        _dots(painter, DARK.window, 10.4, [points[i] for i in ringed])
         for members, size in ((free, 5.2), (pinned, 8.8)):
             _dots(painter, DARK.window, size + 2.0, [points[i] for i in members])
             for colour in dict.fromkeys(self._colours):

@@ -17,6 +17,7 @@ def dressed(widget: Dressed, role: str, tip: str = "") -> Dressed:
     """The widget, known to the style sheet by its role."""
     widget.setObjectName(role)
     widget.setToolTip(tip)
+    widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
     return widget
 
 
@@ -45,7 +46,6 @@ def tool(name: str, tip: str, action: Callable[[], object] | None = None) -> QTo
 def strip(left: int = 10) -> tuple[QWidget, QHBoxLayout]:
     """A bar above a view, and the row its widgets go into."""
     bar = dressed(QWidget(), "strip")
-    bar.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
     row = QHBoxLayout(bar)
     row.setContentsMargins(left, 3, 4, 3)
     row.setSpacing(3)
