@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import statistics
 import sys
 import time
@@ -34,6 +35,7 @@ from lipflow_studio.document import AvatarInfo, FitUpdate, Source, Status
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
 
+DURING_FIT = "headset-3-during"
 NO_KEY = Qt.KeyboardModifier.NoModifier
 MOVE_MS = 16  # between two mouse moves
 PHOTO_HEIGHT = 384  # pixels of the pictures that the face is scored in
@@ -220,7 +222,7 @@ def journey_headset(studio: Studio, report: Report, images: Sequence[Path], seco
     settle(0.2 * seconds)
     stall = studio.heartbeat.stop()
     watch.stop()
-    report.picture(studio, "headset-3-during")
+    report.picture(studio, DURING_FIT)
     until(lambda: session.status is Status.CONVERGED, "the headset fit", 180.0)
     session.view_from("front")
     settle(0.5)
@@ -295,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play the journeys; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lipflow_studio.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for screenshots and metrics.json")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="also save the picture of the running fit here")
     parser.add_argument("--avatar", default=embedded.DEFAULT, metavar="NAME|FILE", help="what to open at the start")
     options = parser.parse_args(arguments)
     studio = None
@@ -302,7 +305,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = embedded.find_avatar(options.avatar)
         studio = make_studio(make_application(), str(path))
         metrics = play(studio, options.out)
-    except (InputError, DemoError) as error:
+        if options.readme is not None:
+            options.readme.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(options.out / f"{DURING_FIT}.png", options.readme)
+    except (InputError, DemoError, OSError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 2
     finally:

@@ -28,8 +28,8 @@ from lipflow_studio.workers import Waiting
 
 CURVE_LENGTH = 2000  # iterations that the curves remember
 BACKDROP_HEIGHT = 420  # pixels of the frontal picture behind the keypoints
-TEXTURE_SHARE = 0.2  # of the picture thread's time while a fit is running
-FRONTAL_SHARE = 0.15
+TEXTURE_SHARE = 0.1  # of the picture thread's time while a fit is running
+FRONTAL_SHARE = 0.1
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, Picture
 from lipflow_studio.engine import FitRequest, PictureRequest, live_fit, pictures
 from lipflow_studio.workers import Worker
 
-POLL_MS = 8  # how often the workers are asked for their newest states
-PICTURE_S = 0.025  # at least so long between two pictures: drawing must leave the machine to the fit
+POLL_MS = 4  # how often the workers are asked for their newest states
+PICTURE_S = 0.016  # at least so long between two pictures: drawing must leave the machine to the fit
 FIGURES_S = 0.1  # at least so long between two readings of a running fit: nobody reads faster
 
 

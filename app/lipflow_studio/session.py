@@ -445,9 +445,9 @@ class Session(QObject):
             self.selection_changed.emit(selection)
 
     def _set_status(self, status: Status) -> None:
-        self.runner.show(PictureRequest(fitting=status is Status.RUNNING))
         if status is not self.status:
             self.status = status
+            self.runner.show(PictureRequest(fitting=status is Status.RUNNING))
             self.status_changed.emit(status)
 
     def _default_config(self) -> FitConfig:
