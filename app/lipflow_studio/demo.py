@@ -188,7 +188,7 @@ def journey_drag(studio: Studio, report: Report, moves: int = 90) -> None:
     target = session.keypoints.given[index]
     error = {
         "before": round(float((((before - target) * size) ** 2).sum() ** 0.5), 2),
-        "after": round(float((((session.picture.keypoints[index] - target) * size) ** 2).sum() ** 0.5), 2),
+        "after": round(float((((session.picture.shape.keypoints[index] - target) * size) ** 2).sum() ** 0.5), 2),
     }
     report.metrics |= {
         "keypoint_step_ms": round(statistics.median(steps), 2) if steps else None,

@@ -51,13 +51,20 @@ class AvatarInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """The face as decoded for display. Arrays that did not change are the same objects as before."""
+class Shape:
+    """A decoded mesh."""
 
-    serial: int  # of the observation that the mesh was fitted to
+    serial: int  # of the observation that it was fitted to
     vertices: FloatArray  # [V, 3] mm
     positions: FloatArray  # [S, 3] mm, doubled along seams for GL
     keypoints: FloatArray  # [L, 2] the landmarks under the keypoint camera, in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The face as decoded for display. Arrays that did not change are the same objects as before."""
+
+    shape: Shape  # of the newest code
     texture: ByteArray | None  # [T, T, 3] display gamma, row 0 at v = 1
     frontal: ByteArray | None  # [h, w, 4] display gamma and coverage, under the keypoint camera
 
@@ -109,6 +116,7 @@ class FitUpdate:
     serial: int  # of the observation
     source: Source
     z: FloatArray  # [Z]
+    shape: Shape  # of that code
     iteration: int
     energy: float
     data_energy: float

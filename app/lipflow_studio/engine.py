@@ -1,8 +1,8 @@
 """What runs in the studio's worker threads: the live fit and the decoding for display. Torch lives here.
 
-Both are plain generators (see :mod:`lipflow_studio.workers`). The fit hands each code straight to the picture
-generator, which decodes what can be shown in time: the mesh for every code (about a millisecond), the frontal picture
-and the texture as often as a share of the machine's time allows while a fit is running.
+Both are plain generators (see :mod:`lipflow_studio.workers`). The fit decodes the mesh of each of its codes, which
+takes a fraction of a millisecond, and hands the code to the picture generator, which decodes the texture and renders
+the frontal picture as often as a share of the machine's time allows while a fit is running.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.observations import Observation
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
-from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Source
+from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
 from lipflow_studio.workers import Waiting
 
 CURVE_LENGTH = 2000  # iterations that the curves remember
@@ -111,7 +111,20 @@ def describe(avatar: Avatar, name: str, path: Path | None = None) -> AvatarInfo:
     )
 
 
-def live_fit(avatar: Avatar, z: FloatArray, seed: int = 0) -> Generator[FitUpdate | Waiting, FitRequest | None, None]:
+def decode_shape(avatar: Avatar, info: AvatarInfo, z: FloatArray, serial: int) -> Shape:
+    """The mesh of a code, as the views take it; a fraction of a millisecond."""
+    assert avatar.keypoint_camera is not None  # describe() has seen to it
+    with torch.inference_mode():
+        vertices = avatar.decode_mesh(torch.from_numpy(z).to(_device(avatar))[None])
+        keypoints = avatar.keypoint_camera.project_normalised(vertices[:, info.landmarks.index])
+    array = vertices[0].float().cpu().numpy().copy()
+    positions = np.ascontiguousarray(array[info.topology.split.vertex])
+    return Shape(serial, array, positions, keypoints[0].float().cpu().numpy().copy())
+
+
+def live_fit(
+    avatar: Avatar, info: AvatarInfo, z: FloatArray, seed: int = 0
+) -> Generator[FitUpdate | Waiting, FitRequest | None, None]:
     """Fits whatever observation was sent last, for ever; waits where there is nothing to do.
 
     A new observation continues from the current code with the optimiser's memory, also after convergence.
@@ -138,7 +151,9 @@ def live_fit(avatar: Avatar, z: FloatArray, seed: int = 0) -> Generator[FitUpdat
         while True:
             ended = state.converged or state.iteration - budget_from >= config.iterations
             z = state.z
-            message = yield history.update(state, source, serial, not ended, 1000 * (time.perf_counter() - began))
+            step_ms = 1000 * (time.perf_counter() - began)
+            shape = decode_shape(avatar, info, z, serial)
+            message = yield history.update(state, shape, source, not ended, step_ms)
             while ended and message is None:
                 message = yield Waiting()
             if message is not None and (
@@ -173,7 +188,7 @@ class _History:
         self._renders: FloatArray | None = None
         self._errors: FloatArray | None = None
 
-    def update(self, state: FitState, source: Source, serial: int, running: bool, step_ms: float) -> FitUpdate:
+    def update(self, state: FitState, shape: Shape, source: Source, running: bool, step_ms: float) -> FitUpdate:
         self._rows.append((state.energy, state.data_energy, state.log_likelihood))
         if len(self._rows) > CURVE_LENGTH:
             self._rows.pop(0)
@@ -181,9 +196,10 @@ class _History:
         self._renders = state.extras.get("render", self._renders)
         self._errors = state.extras.get("error", self._errors)
         return FitUpdate(
-            serial=serial,
+            serial=shape.serial,
             source=source,
             z=state.z,
+            shape=shape,
             iteration=state.iteration,
             energy=state.energy,
             data_energy=state.data_energy,
@@ -206,7 +222,6 @@ def pictures(
     assert avatar.keypoint_camera is not None  # describe() has seen to it
     renderer: Renderer | None = None  # made when it is first needed: loading it takes longer than the first face
     camera = avatar.keypoint_camera.resized(info.backdrop_size)
-    split = info.topology.split.vertex
     request = PictureRequest(z=z, view=view, serial=0, fitting=False)
     mesh_stale = texture_stale = frontal_stale = True
     texture_due = frontal_due = 0.0
@@ -226,24 +241,15 @@ def pictures(
             spent = time.perf_counter() - now
             texture_due = now + spent + (spent * (1 / TEXTURE_SHARE - 1) if request.fitting else 0.0)
         elif mesh_stale or picture is None:
-            with torch.inference_mode():
-                vertices = avatar.decode_mesh(code)
-                marks = vertices[:, info.landmarks.index]
-                keypoints = avatar.keypoint_camera.project_normalised(marks)[0].cpu().numpy().astype(np.float32)
-            array = vertices[0].cpu().numpy().astype(np.float32)
-            picture = Picture(
-                serial=request.serial,
-                vertices=array,
-                positions=np.ascontiguousarray(array[split]),
-                keypoints=keypoints,
-                texture=picture.texture if picture is not None else None,
-                frontal=picture.frontal if picture is not None else None,
-            )
+            shape = decode_shape(avatar, info, request.z, request.serial)
+            picture = Picture(shape, None, None) if picture is None else replace(picture, shape=shape)
             mesh_stale, frontal_stale = False, True
         elif frontal_stale and now >= frontal_due and texture is not None:
             renderer = renderer or make_renderer(avatar.topology, device=code.device)
             with torch.inference_mode():
-                frontal = renderer.render(torch.from_numpy(picture.vertices).to(code.device)[None], texture, camera)
+                frontal = renderer.render(
+                    torch.from_numpy(picture.shape.vertices).to(code.device)[None], texture, camera
+                )
             picture = replace(picture, frontal=_display(torch.cat([frontal.rgb, frontal.mask[:, None]], dim=1)))
             frontal_stale = False
             spent = time.perf_counter() - now

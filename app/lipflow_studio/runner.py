@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
@@ -34,6 +35,8 @@ class Runner(QObject):
         self._loader: Worker[None, Any] | None = None
         self._loaded: Callable[[Any], None] | None = None
         self._retired: list[Worker[Any, Any]] = []
+        self._picture: Picture | None = None  # the newest, with the fit's newest shape
+        self._update: FitUpdate | None = None  # read, and not yet given on
         self._picture_time = self._figures_time = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
@@ -53,6 +56,7 @@ class Runner(QObject):
     def start(self, avatar: Avatar, info: AvatarInfo, z: FloatArray, view: tuple[float, float, float]) -> None:
         """Fit and show this avatar from the code ``z`` on; what ran before is let go."""
         self._retire(self._fitter, self._pictures)
+        self._picture = self._update = None
         shown: Worker[PictureRequest, Picture] = Worker(
             lambda: pictures(avatar, info, z, view), name="pictures", merge=PictureRequest.merge
         )
@@ -62,13 +66,12 @@ class Runner(QObject):
 
         self._pictures = shown.start()
         self._fitter = Worker(
-            lambda: live_fit(avatar, z), name="fit", merge=FitRequest.merge, on_state=hand_over
+            lambda: live_fit(avatar, info, z), name="fit", merge=FitRequest.merge, on_state=hand_over
         ).start()
 
     def fit(self, request: FitRequest) -> None:
         if self._fitter is not None:
             self._fitter.send(request)
-            self._figures_time = 0.0
 
     def show(self, request: PictureRequest) -> None:
         if self._pictures is not None:
@@ -117,22 +120,34 @@ class Runner(QObject):
         if self._loader is not None:
             self._poll_loader(self._loader)
         now = time.monotonic()
-        if self._pictures is not None and now - self._picture_time >= PICTURE_S:
-            picture = self._pictures.take()
-            if picture is not None:
-                self._picture_time = now
-                self.picture.emit(picture)
-        if self._fitter is not None and now - self._figures_time >= FIGURES_S:
-            update = self._fitter.take()
-            if update is not None:
-                self._figures_time = now
-                self.fitted.emit(update)
+        if now - self._picture_time >= PICTURE_S and self._take_picture():
+            self._picture_time = now
+            self.picture.emit(self._picture)
+        if self._update is not None and (now - self._figures_time >= FIGURES_S or not self._update.running):
+            update, self._update, self._figures_time = self._update, None, now
+            self.fitted.emit(update)
         for worker in (self._pictures, self._fitter):
             failure = None if worker is None else worker.take_failure()
             if failure is not None:
                 self._retire(self._fitter, self._pictures)
                 self._fitter = self._pictures = None
                 self.failed.emit(failure)
+
+    def _take_picture(self) -> bool:
+        """Read both workers; whether there is something new to show.
+
+        The fit's shape is always newer than that of the texture and frontal picture, which are made from its codes.
+        """
+        update = None if self._fitter is None else self._fitter.take()
+        picture = None if self._pictures is None else self._pictures.take()
+        if update is not None:
+            self._update = update
+        if picture is not None:
+            fitted = None if self._picture is None or not self._picture.shape.serial else self._picture.shape
+            self._picture = picture if fitted is None else replace(picture, shape=fitted)
+        if update is not None and self._picture is not None:
+            self._picture = replace(self._picture, shape=update.shape)
+        return picture is not None or (update is not None and self._picture is not None)
 
     def _poll_loader(self, loader: Worker[None, Any]) -> None:
         alive = loader.alive  # asked first: one that ends after this is read at the next poll

@@ -256,7 +256,7 @@ class Session(QObject):
     def handles(self) -> np.ndarray:
         """Where each landmark is grabbed [L, 2]: pinned ones where they were put, the others on the face."""
         assert self.keypoints is not None
-        on_face = self.keypoints.given if self.picture is None else self.picture.keypoints
+        on_face = self.keypoints.given if self.picture is None else self.picture.shape.keypoints
         return np.where(self.keypoints.pinned[:, None], self.keypoints.given, on_face)
 
     # Fit

@@ -158,4 +158,4 @@ def wait_for_face(qtbot: QtBot, session: Session) -> None:
 def wait_for_fit(qtbot: QtBot, session: Session) -> None:
     """Until the fit that was asked for last has come to its end and its face is shown."""
     wait_for(qtbot, lambda: session.status is Status.CONVERGED)
-    wait_for(qtbot, lambda: session.picture is not None and session.picture.serial == session.fit.serial)
+    wait_for(qtbot, lambda: session.picture is not None and session.picture.shape.serial == session.fit.serial)

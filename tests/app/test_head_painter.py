@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.rendering import make_renderer
-from lipflow_studio.document import AvatarInfo, Picture
+from lipflow_studio.document import AvatarInfo, Picture, Shape
 from lipflow_studio.engine import describe
 from lipflow_studio.orbit import Orbit, framing
 from lipflow_studio.views.head_painter import HeadPainter
@@ -36,7 +36,7 @@ def painter(gl: None, info: AvatarInfo) -> Iterator[HeadPainter]:
 
 def a_picture(info: AvatarInfo, texture: np.ndarray) -> Picture:
     positions = np.ascontiguousarray(info.vertices[info.topology.split.vertex])
-    return Picture(0, info.vertices, positions, info.keypoints, texture, None)
+    return Picture(Shape(0, info.vertices, positions, info.keypoints), texture, None)
 
 
 def smooth_texture() -> np.ndarray:
@@ -77,7 +77,7 @@ def test_a_new_picture_replaces_mesh_and_texture(painter: HeadPainter, info: Ava
     painter.set_picture(replace(first, texture=np.full((64, 64, 3), 200, np.uint8)))
     plain = pixels(painter.draw(orbit, SIZE[1], SIZE[0]))
     assert (plain[SIZE[0] // 2, SIZE[1] // 2] == 200).all()
-    painter.set_picture(replace(first, positions=first.positions * np.float32(0.5)))
+    painter.set_picture(replace(first, shape=replace(first.shape, positions=first.shape.positions * np.float32(0.5))))
     small = pixels(painter.draw(orbit, SIZE[1], SIZE[0]))
     covered = [np.abs(image - nothing).max(-1).astype(bool).sum() for image in (one, small)]
     assert covered[1] < 0.4 * covered[0]

@@ -24,7 +24,7 @@ def put(session: Session, index: int = 0, by: tuple[float, float] = (0.0, 0.03),
 
 
 def distance(session: Session, index: int = 0) -> float:
-    return float(np.linalg.norm(session.picture.keypoints[index] - session.keypoints.given[index]))
+    return float(np.linalg.norm(session.picture.shape.keypoints[index] - session.keypoints.given[index]))
 
 
 def test_an_opened_avatar_shows_its_face_without_any_click(qtbot: QtBot, empty_session: Session) -> None:
@@ -34,7 +34,7 @@ def test_an_opened_avatar_shows_its_face_without_any_click(qtbot: QtBot, empty_s
     assert empty_session.avatar_info.name == "tiny-kpt"
     assert empty_session.picture.texture.dtype == np.uint8
     assert not empty_session.keypoints.pinned.any()
-    np.testing.assert_allclose(empty_session.picture.keypoints, empty_session.keypoints.given, atol=1e-4)
+    np.testing.assert_allclose(empty_session.picture.shape.keypoints, empty_session.keypoints.given, atol=1e-4)
     assert empty_session.problem is None
 
 

@@ -16,6 +16,7 @@ from lipflow_studio.orbit import Orbit
 from lipflow_studio.theme import DARK
 
 GL_RENDERER = 0x1F01
+KEPT_TARGETS = 3
 VERTEX_SHADER = """
 uniform mat4 clip_from_head;
 attribute vec3 position;
@@ -92,7 +93,7 @@ class HeadPainter:
         if self._positions is None:
             return
         self._enter()
-        self._positions.set_data(picture.positions)
+        self._positions.set_data(picture.shape.positions)
         if picture.texture is None or picture.texture is self._uploaded:
             return
         if self._texture is None:
@@ -127,10 +128,10 @@ class HeadPainter:
         set_current_canvas(self._canvas)
 
     def _target(self, width: int, height: int) -> gloo.FrameBuffer:
-        """A frame buffer of that size; the two last sizes are kept (the quick and the fine picture's)."""
+        """A frame buffer of that size; the last few sizes are kept (quick and fine pictures take turns)."""
         size = (width, height)
         if size not in self._targets:
-            while len(self._targets) > 1:
+            while len(self._targets) >= KEPT_TARGETS:
                 self._targets.pop(next(iter(self._targets))).delete()
             colour = gloo.Texture2D((height, width, 4))
             self._targets[size] = gloo.FrameBuffer(colour, gloo.RenderBuffer((height, width)))

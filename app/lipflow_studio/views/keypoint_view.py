@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
@@ -17,6 +17,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QPolygonF,
     QResizeEvent,
     QWheelEvent,
@@ -30,6 +31,7 @@ from lipflow_studio.widgets.make import label, strip, tool
 
 GRAB = 9.0  # pixels around a point that grab it
 NUDGE = 1.0  # pixels of the backdrop an arrow key moves; with Shift 5 times as far
+LARGEST_SCALED = 4_000_000  # pixels of the zoomed picture that are kept scaled
 MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
 
 
@@ -43,6 +45,7 @@ class KeypointCanvas(QWidget):
         self._session = session
         self._info: AvatarInfo | None = None
         self._image: QImage | None = None
+        self._scaled: QPixmap | None = None  # the image at the present zoom: scaling is the dearest part of painting
         self._pixels: np.ndarray | None = None  # keeps the image's memory
         self._colours: list[str] = []
         self._scale, self._offset = 1.0, QPointF(0, 0)  # widget = offset + scale · backdrop pixel
@@ -67,7 +70,7 @@ class KeypointCanvas(QWidget):
     # What the document says
 
     def _show_avatar(self, info: AvatarInfo) -> None:
-        self._info, self._image, self._pixels = info, None, None
+        self._info, self._image, self._pixels, self._scaled = info, None, None, None
         self._colours = [DARK.accent] * len(info.landmarks.ids)
         for position, (name, members) in enumerate(info.landmarks.groups.items()):
             for member in members:
@@ -79,6 +82,7 @@ class KeypointCanvas(QWidget):
         if picture.frontal is not None and picture.frontal is not self._pixels:
             height, width = picture.frontal.shape[:2]
             self._pixels = picture.frontal
+            self._scaled = None
             self._image = QImage(picture.frontal.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
         self.update()
 
@@ -261,7 +265,7 @@ class KeypointCanvas(QWidget):
         text = info.landmarks.names[index]
         if keypoints.pinned[index] and picture is not None:
             height, width = info.backdrop_size
-            away = np.linalg.norm((keypoints.given[index] - picture.keypoints[index]) * [width, height])
+            away = np.linalg.norm((keypoints.given[index] - picture.shape.keypoints[index]) * [width, height])
             text += f"  ·  pinned, {away:.1f} px away"
         return text
 
@@ -275,19 +279,30 @@ class KeypointCanvas(QWidget):
         painter.end()
 
     def _paint(self, painter: QPainter, info: AvatarInfo, keypoints: KeypointSet) -> None:
-        height, width = info.backdrop_size
         if self._image is not None:
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-            box = QRectF(self._offset.x(), self._offset.y(), width * self._scale, height * self._scale)
-            painter.drawImage(box, self._image)
+            self._paint_image(painter, self._image, info.backdrop_size)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.residuals and self._session.picture is not None:
-            self._paint_residuals(painter, keypoints, self._to_widget(self._session.picture.keypoints))
+            self._paint_residuals(painter, keypoints, self._to_widget(self._session.picture.shape.keypoints))
         self._paint_points(painter, keypoints, self._to_widget(self._session.handles()))
         if self._band is not None:
             painter.setPen(QPen(QColor(DARK.accent), 1, Qt.PenStyle.DashLine))
             painter.setBrush(QColor(78, 168, 222, 30))
             painter.drawRect(QRectF(*self._band).normalized())
+
+    def _paint_image(self, painter: QPainter, image: QImage, size: tuple[int, int]) -> None:
+        box = QSize(max(round(size[1] * self._scale), 1), max(round(size[0] * self._scale), 1))
+        if box.width() * box.height() > LARGEST_SCALED:
+            painter.drawImage(QRectF(self._offset, QSizeF(box)), image)
+            return
+        ratio = self.devicePixelRatioF()
+        if self._scaled is None or self._scaled.size() != box * ratio:
+            smooth = image.scaled(
+                box * ratio, Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+            )
+            self._scaled = QPixmap.fromImage(smooth)
+            self._scaled.setDevicePixelRatio(ratio)
+        painter.drawPixmap(self._offset, self._scaled)
 
     def _paint_residuals(self, painter: QPainter, keypoints: KeypointSet, projected: np.ndarray) -> None:
         given = self._to_widget(keypoints.given)
