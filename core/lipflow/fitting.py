@@ -110,8 +110,9 @@ def fit(
 
     The first state is the start: ``z0`` [Z] if given, else the config's. Sending an observation or a config takes
     effect before the next iteration; z and the optimiser's memory survive, the count towards ``iterations`` begins
-    anew. The fit ends after ``iterations`` or on convergence, unless something is sent in answer to that state.
-    The same arguments give the same states. ``avatar`` comes from ``for_inference()``; nothing here changes it.
+    anew. The fit ends after ``iterations`` or on convergence, with the best code it saw, unless something is sent in
+    answer to that state. The same arguments give the same states. ``avatar`` comes from
+    ``for_inference()``; nothing here changes it.
 
     Raises:
         InputError: an observation that does not suit the avatar or the optimiser, a z0 of another size or with
@@ -127,6 +128,8 @@ def fit(
     iteration, budget = 0, config.iterations
     while True:
         last = solver.converged or budget == 0
+        if last:
+            solver.settle()
         pictures = iteration == 0 or last or (config.pictures_every > 0 and iteration % config.pictures_every == 0)
         rate = len(recent) / sum(recent) if recent else 0.0
         state = _snapshot(solver, iteration, seconds, rate, pictures)

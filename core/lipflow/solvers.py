@@ -91,6 +91,10 @@ class Solver(Protocol):
         """Go on from the present code with another problem and the optimiser's memory."""
         ...
 
+    def settle(self) -> None:
+        """The last iteration is over: take the best point that was seen."""
+        ...
+
 
 class SolverConfig(Protocol):
     """What the solvers read of a fit's configuration."""
@@ -125,6 +129,9 @@ class LevenbergMarquardt:
         if problem.prior is not self.problem.prior:
             self._bijection = None
         self._start_at(problem, self.point.z, config)
+
+    def settle(self) -> None:
+        """Nothing to do: a step is only taken where the energy falls."""
 
     def _start_at(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self.problem, self._tolerance = problem, config.tolerance
@@ -208,6 +215,11 @@ class Adam:
         with torch.no_grad():
             self._unknown = z.detach() if problem.space == "z" else problem.whiten(z[None])[0][0]
         self.point = self._evaluate(self._unknown)
+        self._best = self._unknown, self.point
+
+    def settle(self) -> None:
+        """Take the best point: where edges hide or show pixels the gradient misleads small steps."""
+        self._unknown, self.point = self._best
 
     def step(self) -> None:
         gradient = self.point.gradient
@@ -225,6 +237,8 @@ class Adam:
             self._brake *= 0.5  # stay, and go more carefully
             return
         self._unknown, self.point = self._unknown - step, trial
+        if trial.energy < self._best[1].energy:
+            self._best = self._unknown, trial
         self._energies.append(trial.energy)
         if len(self._energies) == 2 * self.WINDOW:
             self._judge()

@@ -193,6 +193,16 @@ def test_adam_stops_when_nothing_is_gained():
     assert states[-1].iteration < 3000
 
 
+def test_a_fit_ends_with_the_best_code_that_it_saw():
+    avatar, z = made("gaussian-kpt"), code(1)
+    wild = replace(
+        ADAM, learning_rate=3.0, iterations=12, tolerance=0.0
+    )  # steps so long that the energy goes up and down
+    energies = [state.energy for state in run(avatar, keypoints_of(avatar, z), wild, z0=z)]
+    assert energies[-2] > min(energies)
+    assert energies[-1] == min(energies)
+
+
 def test_pictures_come_when_asked_for():
     avatar, z = made("flow-hmc"), code(1)
     observation = headset_of(avatar, z)
