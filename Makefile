@@ -37,8 +37,10 @@ endif
 demo: setup
 	@$(SCREEN) $(BIN)/python -m lipflow_studio.demo --out $(OUT)/demo
 
+# The library's tests run side by side, one thread each; the windows' one after the other on a virtual screen.
 test: setup lint
-	@$(XVFB) $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/core -n auto --dist loadfile
+	@$(XVFB) $(BIN)/python -m pytest tests/app
 
 lint: setup
 	@$(BIN)/ruff check .
