@@ -69,34 +69,42 @@ class Picture:
     frontal: ByteArray | None  # [h, w, 4] display gamma and coverage, under the keypoint camera
 
 
+PULL = 10.0  # weight of a keypoint that was put somewhere by hand: it counts like ten seen ones
+
+
 @dataclass(frozen=True, eq=False)
 class KeypointSet:
-    """Where the user wants the landmarks. Pinned ones pull with full weight, the others only hold the face together."""
+    """Where the user wants the landmarks, and which of them: the others only hold the face together."""
 
     given: FloatArray  # [L, 2] in [0, 1]
-    pinned: BoolArray  # [L]
+    strength: FloatArray  # [L] weight of those that are pinned, 0 of the others
+
+    @property
+    def pinned(self) -> BoolArray:
+        return self.strength > 0
 
     def moved(self, points: dict[int, tuple[float, float]]) -> KeypointSet:
         """Points put somewhere (kept inside the image) and pinned there."""
-        given, pinned = self.given.copy(), self.pinned.copy()
+        given, strength = self.given.copy(), self.strength.copy()
         for index, position in points.items():
             given[index] = np.clip(position, 0.0, 1.0)
-            pinned[index] = True
-        return KeypointSet(given, pinned)
+            strength[index] = PULL
+        return KeypointSet(given, strength)
 
-    def with_pins(self, indices: frozenset[int], pinned: bool) -> KeypointSet:
-        pins = self.pinned.copy()
-        pins[list(indices)] = pinned
-        return replace(self, pinned=pins)
+    def released(self, indices: frozenset[int]) -> KeypointSet:
+        """Points that are pinned no more."""
+        strength = self.strength.copy()
+        strength[list(indices)] = 0.0
+        return replace(self, strength=strength)
 
     def weights(self, hold: float) -> FloatArray:
-        """[L]: 1 for pinned points, ``hold`` for the others."""
-        return np.where(self.pinned, 1.0, hold).astype(np.float32)
+        """[L]: the strength of pinned points, ``hold`` for the others."""
+        return np.where(self.pinned, self.strength, hold).astype(np.float32)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KeypointSet):
             return NotImplemented
-        return np.array_equal(self.given, other.given) and np.array_equal(self.pinned, other.pinned)
+        return np.array_equal(self.given, other.given) and np.array_equal(self.strength, other.strength)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -24,9 +24,11 @@ from lipflow.observations import Observation
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
 from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
+from lipflow_studio.dragging import DraggedKeypoints
 from lipflow_studio.workers import Waiting
 
 CURVE_LENGTH = 2000  # iterations that the curves remember
+SETTLING_ROUNDS = 4  # fits to dragged keypoints that are gone on with because the other keypoints moved along
 BACKDROP_HEIGHT = 420  # pixels of the frontal picture behind the keypoints
 TEXTURE_SHARE = 0.1  # of the picture thread's time while a fit is running
 FRONTAL_SHARE = 0.1
@@ -146,7 +148,7 @@ def live_fit(
         start = None if message.restart else (z if message.z is None else message.z)
         began = time.perf_counter()
         run = fit(avatar, observation, config, z0=start, seed=seed)
-        state, budget_from = next(run), 0
+        state, budget_from, rounds = next(run), 0, 0
         history = _History()
         while True:
             ended = state.converged or state.iteration - budget_from >= config.iterations
@@ -154,6 +156,12 @@ def live_fit(
             step_ms = 1000 * (time.perf_counter() - began)
             shape = decode_shape(avatar, info, z, serial)
             message = yield history.update(state, shape, source, not ended, step_ms)
+            if ended and message is None and rounds < SETTLING_ROUNDS and not _at_rest(observation, shape):
+                rounds, budget_from = rounds + 1, state.iteration
+                began = time.perf_counter()
+                observation = _following(observation, shape)
+                state = run.send(observation)
+                continue
             while ended and message is None:
                 message = yield Waiting()
             if message is not None and (
@@ -171,12 +179,23 @@ def live_fit(
                 config = message.config
                 changes.append(config)
             if message.observation is not None:
-                observation = message.observation
+                observation, rounds = _following(message.observation, shape), 0
                 changes.append(observation)
             for change in changes:  # each takes one iteration
                 state = run.send(change)
             if not changes:
                 state = next(run)
+
+
+def _following(observation: Observation, shape: Shape) -> Observation:
+    """Dragged keypoints with the others seen where the face has them; any other observation as it is."""
+    if not isinstance(observation, DraggedKeypoints):
+        return observation
+    return observation.following(torch.from_numpy(shape.keypoints))
+
+
+def _at_rest(observation: Observation, shape: Shape) -> bool:
+    return not isinstance(observation, DraggedKeypoints) or observation.is_at_rest(torch.from_numpy(shape.keypoints))
 
 
 class _History:

