@@ -156,7 +156,7 @@ def live_fit(
             step_ms = 1000 * (time.perf_counter() - began)
             shape = decode_shape(avatar, info, z, serial)
             message = yield history.update(state, shape, source, not ended, step_ms)
-            if ended and message is None and rounds < SETTLING_ROUNDS and not _at_rest(observation, shape):
+            if state.converged and message is None and rounds < SETTLING_ROUNDS and not _at_rest(observation, shape):
                 rounds, budget_from = rounds + 1, state.iteration
                 began = time.perf_counter()
                 observation = _following(observation, shape)

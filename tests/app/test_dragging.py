@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lipflow.avatar import Avatar
 
+from lipflow.avatar import Avatar
 from lipflow_studio.dragging import DraggedKeypoints
 
 
