@@ -162,8 +162,10 @@ def live_fit(
                 observation = _following(observation, shape)
                 state = run.send(observation)
                 continue
-            while ended and message is None:
+            while ended and (message is None or message.rehearse):
                 message = yield Waiting()
+            if message is not None and message.rehearse:
+                message = None  # too late for that
             if message is not None and (
                 message.restart or message.z is not None or message.source not in (None, source)
             ):
