@@ -122,9 +122,11 @@ class Avatar(nn.Module):
         mean = np.round(np.sqrt(np.clip(statistics.texture_mean, 0, 1)) * 255).astype(np.uint8)
         self.statistics = replace(statistics, texture_mean=((mean / 255.0) ** 2).astype(np.float32))
         self.texture_mean_bytes = mean  # [3, T, T]
+        # Channels last in memory, as decoded textures are: their sum then is too, and nothing has to be copied.
+        texture_mean = torch.from_numpy(self.statistics.texture_mean.transpose(1, 2, 0).copy()).permute(2, 0, 1)
         for name, value in (
             ("vertex_mean", torch.from_numpy(np.asarray(statistics.vertex_mean, np.float32)).clone()),
-            ("texture_mean", torch.from_numpy(self.statistics.texture_mean).clone()),
+            ("texture_mean", texture_mean),
             ("texture_valid", torch.from_numpy(np.asarray(statistics.texture_valid, bool)).clone()),
             ("landmark_ids", torch.from_numpy(np.asarray([] if landmarks is None else landmarks.ids, np.int64))),
         ):

@@ -283,8 +283,23 @@ def visible_region(covered: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         return covered * mask
     rim = -(-covered.shape[-1] // 64)
-    outside = torch.nn.functional.max_pool2d(1 - covered.flatten(0, -3), 2 * rim + 1, stride=1, padding=rim)
-    return (1 - outside).view_as(covered)
+    outside = 1 - covered.detach()
+    for axis in (-1, -2):
+        outside = _widened(outside, rim, axis)
+    return 1 - outside
+
+
+def _widened(x: Tensor, reach: int, axis: int) -> Tensor:
+    """The maximum over ``reach`` neighbours to both sides along an axis, in steps that double."""
+    padding = (reach, reach) if axis == -1 else (0, 0, reach, reach)
+    x = torch.nn.functional.pad(x, padding)
+    done = 1
+    while done < 2 * reach + 1:
+        shift = min(done, 2 * reach + 1 - done)
+        length = x.shape[axis] - shift
+        x = torch.maximum(x.narrow(axis, 0, length), x.narrow(axis, shift, length))
+        done += shift
+    return x
 
 
 def render_views(avatar: Avatar, z: Tensor, cameras: Camera) -> tuple[Tensor, Tensor]:
