@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lipflow.avatar import Avatar
 from lipflow.bench.timing import Measurement, measure_pair
@@ -20,6 +22,7 @@ from lipflow.capture.synthetic.dome import SynthesisConfig, synthesize
 from lipflow.embedded import avatar_driven_by
 from lipflow.fitting import FitConfig, make_problem
 from lipflow.mesh import Topology
+from lipflow.nets.layers import UpConv, leaky
 from lipflow.observations import HmcObservation, KeypointObservation, image_energy, visible_region
 from lipflow.rendering import RenderOutput, make_renderer
 from lipflow.rendering.reference import ReferenceRenderer
@@ -45,10 +48,23 @@ class PlainRenderer:
 def plainly(avatar: Avatar) -> Avatar:
     """The avatar as it is trained: ordinary memory layout, the flow through nflows as shipped."""
     twin = copy.deepcopy(avatar)
-    for parameter in twin.parameters():
-        parameter.data = parameter.data.contiguous()
+    for tensor in (*twin.parameters(), *twin.buffers()):
+        tensor.data = tensor.data.contiguous()
     twin.prior.train()
     return twin
+
+
+def decode_plainly(avatar: Avatar, z: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+    """The decoder as one would write it first: rows, columns and channels in torch's usual order, all for each view."""
+    decoder, statistics = avatar.decoder, avatar.statistics
+    features = torch.cat([leaky(decoder.code(z)), leaky(decoder.view(view))], dim=-1)
+    side = decoder.config.seed
+    x = leaky(decoder.seed(features)).view(-1, decoder.config.seed_channels, side, side)
+    for up in cast(Iterable[UpConv], decoder.ups):
+        x = leaky(functional.conv_transpose2d(x, up.weight, None, 2, 1) + up.bias)
+    x = functional.conv2d(x, decoder.last.weight, decoder.last.bias, 1, 1)
+    texture = avatar.texture_mean + statistics.texture_std * functional.pixel_shuffle(x, decoder.config.shuffle)
+    return avatar.vertex_mean + statistics.vertex_std * decoder.mesh(z), texture
 
 
 def measure(rounds: int = 5) -> dict[str, Measurement]:
@@ -90,9 +106,9 @@ def _decoder(avatar: Avatar, *, backward: bool) -> Workloads:
 
     def reference() -> None:
         z = start.clone().requires_grad_(backward)
-        decoded = plain.decode(z.expand(len(views), -1), views)
+        mesh, texture = decode_plainly(plain, z.expand(len(views), -1), views)
         if backward:
-            torch.autograd.grad(decoded.vertices.sum() + decoded.texture.sum(), z)
+            torch.autograd.grad(mesh.sum() + texture.sum(), z)
 
     return _without_gradients(ours, backward), _without_gradients(reference, backward)
 
@@ -156,8 +172,8 @@ def _plain_hmc_step(avatar: Avatar, observation: HmcObservation, start: Tensor) 
     optimiser = torch.optim.Adam([z], 0.05)
 
     def step() -> None:
-        decoded = avatar.decode(z.expand(len(cameras), -1), cameras.view)
-        drawn = renderer.render(decoded.vertices, decoded.texture, cameras)
+        mesh, texture = decode_plainly(avatar, z.expand(len(cameras), -1), cameras.view)
+        drawn = renderer.render(mesh, texture, cameras)
         gray = hmc_tone(drawn.rgb)
         visible = visible_region(drawn.mask, observation.masks)
         gain = observation.gains(gray[None], visible[None])[0]
