@@ -130,7 +130,7 @@ def _in_threads(recorder: _Recorder, todo: list[Moment], workers: int) -> Iterat
     """Record frames in threads, a few ahead; closing the generator waits only for those that have begun."""
     waiting = iter(todo)
     # Each frame's own kernels get their share of the cores: threads that wait for one another cost more than they give.
-    share = min(max(1, (os.cpu_count() or 1) // workers), numba.config.NUMBA_NUM_THREADS)
+    share = min(max(1, (os.cpu_count() or 1) // workers), numba.get_num_threads())
     with ThreadPoolExecutor(workers, "dome", numba.set_num_threads, (share,)) as pool:
         running: set[Future[None]] = set()
         try:
