@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from lipflow_studio.document import AvatarInfo, Picture
+from lipflow_studio.document import AvatarInfo, Picture, Status
 from lipflow_studio.orbit import Orbit
 from lipflow_studio.session import Session
 from lipflow_studio.theme import DARK
@@ -50,6 +50,7 @@ class HeadCanvas(QWidget):
         session.avatar_changed.connect(self._show_avatar)
         session.picture_changed.connect(self._show_picture)
         session.camera_changed.connect(lambda _: self._redraw())
+        session.status_changed.connect(self._wait_for_rest)
         if session.avatar_info is not None:
             self._show_avatar(session.avatar_info)
 
@@ -84,8 +85,15 @@ class HeadCanvas(QWidget):
 
     def _redraw(self) -> None:
         self._image, self._fine = None, False
-        self._rest.start()
+        self._wait_for_rest(self._session.status)
         self.update()
+
+    def _wait_for_rest(self, status: Status) -> None:
+        """Plan the fine picture. A running fit is no rest: it needs the machine, and moves the face soon."""
+        if status is Status.RUNNING:
+            self._rest.stop()
+        else:
+            self._rest.start()
 
     def refine(self) -> None:
         """Draw the fine picture now."""
