@@ -10,12 +10,13 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from lipflow.avatar import Avatar
-from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, Picture
+from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, Picture, Source
 from lipflow_studio.engine import FitRequest, PictureRequest, live_fit, pictures
 from lipflow_studio.workers import Worker
 
 POLL_MS = 4  # how often the workers are asked for their newest states
 PICTURE_S = 0.016  # at least so long between two pictures: drawing must leave the machine to the fit
+SLOW_PICTURE_S = 0.15  # the same while images are fitted: an iteration needs all cores and moves the face little
 FIGURES_S = 0.1  # at least so long between two readings of a running fit: nobody reads faster
 
 
@@ -38,6 +39,7 @@ class Runner(QObject):
         self._picture: Picture | None = None  # the newest, with the fit's newest shape
         self._update: FitUpdate | None = None  # read, and not yet given on
         self._picture_time = self._figures_time = 0.0
+        self._interval = PICTURE_S  # between two pictures, for the fit that runs
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -120,7 +122,7 @@ class Runner(QObject):
         if self._loader is not None:
             self._poll_loader(self._loader)
         now = time.monotonic()
-        if now - self._picture_time >= PICTURE_S and self._take_picture():
+        if now - self._picture_time >= self._interval and self._take_picture():
             self._picture_time = now
             self.picture.emit(self._picture)
         if self._update is not None and (now - self._figures_time >= FIGURES_S or not self._update.running):
@@ -142,6 +144,8 @@ class Runner(QObject):
         picture = None if self._pictures is None else self._pictures.take()
         if update is not None:
             self._update = update
+            slow = update.running and update.source is Source.HEADSET
+            self._interval = SLOW_PICTURE_S if slow else PICTURE_S
         if picture is not None:
             fitted = None if self._picture is None or not self._picture.shape.serial else self._picture.shape
             self._picture = picture if fitted is None else replace(picture, shape=fitted)

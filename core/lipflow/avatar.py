@@ -184,6 +184,11 @@ class Avatar(nn.Module):
         """Codes [B, Z] and unit view vectors [B, 3] -> [B, 3, T, T] linear RGB."""
         return self.texture_mean + self.decoder.texture(z, view, scale=self.statistics.texture_std)
 
+    def decode_gray_texture(self, z: Tensor, view: Tensor) -> Tensor:
+        """The mean of ``decode_texture``'s colours, [B, 1, T, T]: all that headset cameras see, at less cost."""
+        mean = self.texture_mean.mean(0, keepdim=True)
+        return mean + self.decoder.texture(z, view, scale=self.statistics.texture_std, gray=True)
+
     def decode_landmarks(self, z: Tensor) -> Tensor:
         """[..., Z] -> the landmarks alone, [..., L, 3] mm: some rows of the mesh head."""
         weight, bias = self._landmark_rows()

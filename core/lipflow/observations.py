@@ -202,8 +202,8 @@ class HmcObservation(Observation):
 
     def render(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
         """The codes [B, Z] as the headset's cameras would see them: [B, 3, h, w], and where, [B, 3, h, w] in 0, 1."""
-        rgb, mask = render_views(avatar, z, self.cameras)
-        return hmc_tone(rgb.flatten(0, 1)).unflatten(0, (len(z), -1)), mask
+        gray, mask = render_views(avatar, z, self.cameras, gray=True)
+        return hmc_tone(gray.flatten(0, 1)).unflatten(0, (len(z), -1)), mask
 
     def gains(self, rendered: Tensor, visible: Tensor) -> Tensor:
         """The factor for each rendered view, [B, 3]; constant in the gradient (at its optimum that is exact)."""
@@ -302,14 +302,16 @@ def _widened(x: Tensor, reach: int, axis: int) -> Tensor:
     return x
 
 
-def render_views(avatar: Avatar, z: Tensor, cameras: Camera) -> tuple[Tensor, Tensor]:
+def render_views(avatar: Avatar, z: Tensor, cameras: Camera, *, gray: bool = False) -> tuple[Tensor, Tensor]:
     """Codes [B, Z] seen by N cameras (a batch, head frame): RGB [B, N, 3, h, w] and mask [B, N, h, w].
 
-    The mesh does not depend on the view and is decoded once a code, the texture once a code and view.
+    The mesh does not depend on the view and is decoded once a code, the texture once a code and view. ``gray`` renders
+    the mean of the colours, [B, N, 1, h, w]: rendering is linear in the texture, so it is the mean of the renders.
     """
     count, views = len(z), len(cameras)
     vertices = avatar.decode_mesh(z)
-    texture = avatar.decode_texture(z.repeat_interleave(views, 0), cameras.view.to(z).repeat(count, 1))
+    decode = avatar.decode_gray_texture if gray else avatar.decode_texture
+    texture = decode(z.repeat_interleave(views, 0), cameras.view.to(z).repeat(count, 1))
     everywhere = Camera(
         cameras.K.repeat(count, 1, 1), cameras.R.repeat(count, 1, 1), cameras.t.repeat(count, 1), cameras.size
     )

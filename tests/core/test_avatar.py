@@ -17,8 +17,10 @@ from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.checks import InputError
 from lipflow.nets.encoders import EncoderConfig
 from lipflow.nets.layers import without_drawing
+from lipflow.observations import render_views
 from lipflow.serial import from_json, to_json
 from lipflow.variants import PRESETS, VARIANTS
+from support.random_avatar import random_avatar, tiny_config
 from support.tiny_avatar import tiny_avatar, tiny_landmarks, tiny_statistics, tiny_topology
 
 B = 3
@@ -323,3 +325,16 @@ def test_a_studio_avatar_fits_in_ten_megabytes(variant: str, tmp_path: Path) -> 
     avatar.set_samples(torch.zeros(512, config.latent), torch.zeros(512, config.latent), ("E001_Neutral",) * 512)
     avatar.save(tmp_path / "a.safetensors", half=True)
     assert (tmp_path / "a.safetensors").stat().st_size <= 10_000_000
+
+
+def test_the_gray_texture_and_its_renders_are_the_means_of_the_colours():
+    avatar = random_avatar(tiny_config("flow", "hmc")).for_inference()
+    z = torch.randn(2, avatar.config.latent)
+    view = torch.nn.functional.normalize(torch.randn(2, 3), dim=-1)
+    gray, colour = avatar.decode_gray_texture(z, view), avatar.decode_texture(z, view)
+    torch.testing.assert_close(gray, colour.mean(1, keepdim=True), atol=1e-6, rtol=1e-5)
+    assert avatar.hmc_cameras is not None
+    rendered, mask = render_views(avatar, z, avatar.hmc_cameras, gray=True)
+    expected, expected_mask = render_views(avatar, z, avatar.hmc_cameras)
+    torch.testing.assert_close(rendered, expected.mean(2, keepdim=True), atol=1e-5, rtol=1e-4)
+    assert torch.equal(mask, expected_mask)

@@ -101,13 +101,8 @@ class Conv(Normalised):
         self._start((outputs, inputs, kernel, kernel), inputs * kernel**2, 0, normalised, size)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        """The convolution's output times ``scale``: multiplying the small weight is cheaper than the large output."""
-        weight: Tensor = self.effective_weight()
-        bias: Tensor = self.bias
-        if scale != 1.0:
-            weight, bias = weight * scale, bias * scale
-        return F.conv2d(x, weight, bias, self.stride, self.padding)
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.effective_weight(), self.bias, self.stride, self.padding)
 
 
 class UpConv(Normalised):
