@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         return _spread(F.conv2d(x, weight * scale, bias * scale, 1, 1), self.config.shuffle)
 
     def _last_layer(self, gray: bool) -> tuple[Tensor, Tensor]:
-        """The last convolution, its outputs from (colour, row, column) to (row, column, colour), or to colours' means."""
+        """The last convolution with its outputs in the order (row, column, colour), or their means over the colours."""
         colours = (3, self.config.shuffle**2)
         weight, bias = self.last.effective_weight().unflatten(0, colours), self.last.bias.unflatten(0, colours)
         if gray:
