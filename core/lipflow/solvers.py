@@ -54,14 +54,6 @@ class Problem:
         log_p = log_normal + log_abs_det
         return -(log_p if self.space == "z" else log_normal), log_p
 
-    def bijection_jacobian(self, z: Tensor) -> Tensor:
-        """∂u/∂z at one code [Z] -> [Z, Z]: Z copies of the code, the k-th differentiated for its k-th output."""
-        with torch.enable_grad():
-            codes = z.detach().expand(len(z), -1).clone().requires_grad_(True)
-            u, _ = self.prior.to_prior(codes, self.context)
-            (jacobian,) = torch.autograd.grad(u, codes, torch.eye(len(z), dtype=z.dtype, device=z.device))
-        return jacobian
-
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -170,7 +162,7 @@ class LevenbergMarquardt:
 
     def _prior_curvature(self) -> Tensor:
         if self._bijection is None:
-            self._bijection = self.problem.bijection_jacobian(self.point.z)
+            self._bijection = self.problem.prior.jacobian(self.point.z, self.problem.context)
         if self._curvature is None:
             whitening = (torch.exp(-self.problem.log_sigma)[:, None] * self._bijection).double()
             self._curvature = self.problem.weight * whitening.T @ whitening

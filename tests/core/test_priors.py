@@ -49,6 +49,7 @@ def test_log_abs_det_is_that_of_the_jacobian(prior: LatentPrior, z: Tensor, h: T
     for k in range(B):
         J = torch.autograd.functional.jacobian(lambda x, k=k: prior.to_prior(x[None], h[k : k + 1])[0][0], z[k])
         torch.testing.assert_close(torch.linalg.slogdet(J).logabsdet, log_abs_det[k])
+        torch.testing.assert_close(prior.jacobian(z[k], h[k : k + 1]), J)
 
 
 def test_the_density_integrates_to_one() -> None:

@@ -58,6 +58,10 @@ class LatentPrior(nn.Module):
         """Carry u [..., Z] from P to Q."""
         return u
 
+    def jacobian(self, z: Tensor, h: Tensor | None) -> Tensor:
+        """∂u/∂z at one code [Z] under one context [1, C]: [Z, Z]."""
+        return torch.eye(len(z), dtype=z.dtype, device=z.device)
+
     def log_prob(self, z: Tensor, h: Tensor | None) -> Tensor:
         """log p(z | h) in Q (Eq. 9): log N(u; μp, σp) + log |det du/dz|, [B]."""
         u, log_abs_det = self.to_prior(z, h)

@@ -25,6 +25,13 @@ class Conditioner(nn.Module):
         x = torch.relu(self.of_half(half) + self.of_context(context))
         return self.last(torch.relu(self.middle(x)))
 
+    def jacobian(self, half: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """At one half [inputs] under one context [C]: the output and its derivative [outputs, inputs]."""
+        first = self.of_half(half) + self.of_context(context)
+        second = self.middle(torch.relu(first))
+        inner = self.middle.effective_weight() @ ((first > 0)[:, None] * self.of_half.effective_weight())
+        return self.last(torch.relu(second)), self.last.effective_weight() @ ((second > 0)[:, None] * inner)
+
 
 class CappedAffineCoupling(AffineCouplingTransform):
     """The library's affine coupling with log-scale = cap · tanh(raw / cap): the identity at raw = 0, never singular."""
@@ -79,6 +86,26 @@ class Flow(LatentPrior):
             z = torch.cat([keep, change * torch.exp(log_scale) + shift], dim=-1)
             log_abs_det = log_abs_det + log_scale.sum(-1)
         return z, log_abs_det
+
+    @torch.no_grad()
+    def jacobian(self, z: Tensor, h: Tensor | None) -> Tensor:
+        """By the chain rule through the couplings, written out: several times as fast as autograd."""
+        assert h is not None  # a flow is conditional
+        total = torch.eye(len(z), dtype=z.dtype, device=z.device)  # ∂(what the next coupling takes)/∂z
+        for permutation, coupling in self._steps():
+            z, total = z[permutation], total[permutation]
+            split = [coupling.num_identity_features, coupling.num_transform_features]
+            (keep, change), (total_keep, total_change) = z.split(split), total.split(split)
+            params, by_keep = coupling.transform_net.jacobian(keep, h[0])
+            log_scale, shift = coupling.log_scale_and_shift(params)
+            shift_by_keep, raw_by_keep = by_keep.split(split[1])
+            # d (cap · tanh(raw / cap)) = (1 − (log_scale / cap)²) d raw
+            log_scale_by_keep = (1 - (log_scale / coupling.cap) ** 2)[:, None] * raw_by_keep
+            scaled = change * torch.exp(log_scale)
+            by_keep = scaled[:, None] * log_scale_by_keep + shift_by_keep
+            total = torch.cat([total_keep, torch.exp(log_scale)[:, None] * total_change + by_keep @ total_keep])
+            z = torch.cat([keep, scaled + shift])
+        return total
 
     def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
         if self.training:
