@@ -23,23 +23,15 @@ from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.device import choose_device, describe_device
 from lipflow.fitting import FitConfig
-from lipflow.observation_files import load_hmc, load_keypoints
+from lipflow.observation_files import load_keypoints
 from lipflow.observations import HmcObservation, Observation
 from lipflow.rendering import renderer_name
 from lipflow_studio.commands import Call, command
-from lipflow_studio.document import (
-    AvatarInfo,
-    FitUpdate,
-    HeadsetImages,
-    KeypointSet,
-    Picture,
-    Problem,
-    Source,
-    Status,
-)
+from lipflow_studio.document import AvatarInfo, FitUpdate, HeadsetImages, KeypointSet, Picture, Problem, Source, Status
 from lipflow_studio.dragging import DraggedKeypoints
 from lipflow_studio.edits import Edit
-from lipflow_studio.engine import FitRequest, PictureRequest, describe
+from lipflow_studio.engine import FitRequest, PictureRequest
+from lipflow_studio.opening import in_camera_order, load_avatar, load_headset
 from lipflow_studio.orbit import PRESETS, Orbit, framing
 from lipflow_studio.runner import Runner
 from lipflow_studio.workers import Failure
@@ -118,13 +110,11 @@ class Session(QObject):
     @command
     def open_avatar(self, which: str) -> None:
         """Open an avatar by the name of an embedded one or by its file."""
-
-        def load() -> tuple[Avatar, AvatarInfo]:
-            path = embedded.find_avatar(which)
-            avatar = Avatar.load(path).to(self.device).for_inference()
-            return avatar, describe(avatar, path.stem, path)
-
-        self.runner.load(f"Opening {Path(which).stem}", load, lambda loaded: self.use_avatar(*loaded))
+        self.runner.load(
+            f"Opening {Path(which).stem}",
+            lambda: load_avatar(embedded.find_avatar(which), self.device),
+            lambda loaded: self.use_avatar(*loaded),
+        )
 
     def use_avatar(self, avatar: Avatar, info: AvatarInfo) -> None:
         """Show an avatar that is in memory; what was open before is let go."""
@@ -174,18 +164,8 @@ class Session(QObject):
             expected = "3 files (mouth, left eye, right eye)"
             self.report(InputError("headset images", expected=expected, got=f"{len(files)} of them"))
             return
-        files = _in_camera_order(files)
+        files = in_camera_order(files)
         current = self._avatar if self._avatar is not None and self._avatar.driving == "hmc" else None
-
-        def load() -> tuple[Avatar, AvatarInfo | None, np.ndarray]:
-            avatar, info = current, None
-            if avatar is None:
-                path = embedded.avatar_driven_by("hmc")
-                avatar = Avatar.load(path).to(self.device).for_inference()
-                info = describe(avatar, path.stem, path)
-            if avatar.hmc_cameras is None:
-                raise InputError("headset images", expected="an avatar with headset cameras", got="one without")
-            return avatar, info, load_hmc(files, avatar.hmc_cameras.size).numpy().copy()
 
         def use(loaded: tuple[Avatar, AvatarInfo | None, np.ndarray]) -> None:
             avatar, info, images = loaded
@@ -195,7 +175,7 @@ class Session(QObject):
             names = (files[0].name, files[1].name, files[2].name)
             self._edit("open headset images", self.headset, HeadsetImages(images, names), self._put_headset)
 
-        self.runner.load("Opening headset images", load, use)
+        self.runner.load("Opening headset images", lambda: load_headset(files, current, self.device), use)
 
     # Keypoints
 
@@ -511,14 +491,3 @@ class Session(QObject):
         if self.avatar_info is None:
             self.report(InputError("keypoints", expected="an open avatar", got="none"))
         return self.avatar_info
-
-
-def _in_camera_order(files: list[Path]) -> list[Path]:
-    """Sort files named after their cameras as mouth, left, right; keep the given order where names do not say."""
-    order = []
-    for part in ("mouth", "left", "right"):
-        matches = [f for f in files if part in f.stem.lower()]
-        if len(matches) != 1:
-            return files
-        order.append(matches[0])
-    return order if len(set(order)) == 3 else files
