@@ -116,7 +116,11 @@ def _finish(studio: Studio, screenshot: Path | None) -> None:
             studio.window.close()
             QApplication.exit(2)
             return
+    problem = studio.session.problem
     studio.window.close()
+    if problem is not None:  # nobody is there to read the banner
+        sys.stderr.write(f"lipflow-studio: {problem.line}\n")
+        QApplication.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:

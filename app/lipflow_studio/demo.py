@@ -37,6 +37,7 @@ from lipflow_studio.views.keypoint_view import KeypointView
 
 DURING_FIT = "headset-3-during"
 NO_KEY = Qt.KeyboardModifier.NoModifier
+ENDED = (Status.CONVERGED, Status.ENDED)
 MOVE_MS = 16  # between two mouse moves
 PHOTO_HEIGHT = 384  # pixels of the pictures that the face is scored in
 YAWS = (-45.0, 0.0, 45.0)  # degrees from the front that the face is scored from
@@ -178,7 +179,7 @@ def journey_drag(studio: Studio, report: Report, moves: int = 90) -> None:
     latency = studio.latency.summary()
     report.picture(studio, "drag-2-during")
     release(canvas, canvas.position_of(index))
-    until(lambda: session.status is Status.CONVERGED, "the keypoint fit")
+    until(lambda: session.status in ENDED, "the keypoint fit")
     settle(0.3)
     session.fit_changed.disconnect(collect)
     report.picture(studio, "drag-3-after")
@@ -223,7 +224,7 @@ def journey_headset(studio: Studio, report: Report, images: Sequence[Path], seco
     stall = studio.heartbeat.stop()
     watch.stop()
     report.picture(studio, DURING_FIT)
-    until(lambda: session.status is Status.CONVERGED, "the headset fit", 180.0)
+    until(lambda: session.status in ENDED, "the headset fit", 180.0)
     session.view_from("front")
     settle(0.5)
     report.picture(studio, "headset-4-after")

@@ -25,6 +25,7 @@ class Status(Enum):
     RUNNING = "Fitting"
     PAUSED = "Paused"
     CONVERGED = "Converged"
+    ENDED = "At the limit"  # of its iterations, without having converged
 
 
 class Source(Enum):

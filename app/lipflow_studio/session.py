@@ -476,7 +476,7 @@ class Session(QObject):
     def _show_fit(self, update: FitUpdate) -> None:
         self.fit = update
         if not update.running and update.serial == self._serial:
-            self._set_status(Status.CONVERGED)
+            self._set_status(Status.CONVERGED if update.converged else Status.ENDED)
         self.fit_changed.emit(update)
 
     def _recover(self, failure: Failure) -> None:

@@ -157,5 +157,5 @@ def wait_for_face(qtbot: QtBot, session: Session) -> None:
 
 def wait_for_fit(qtbot: QtBot, session: Session) -> None:
     """Until the fit that was asked for last has come to its end and its face is shown."""
-    wait_for(qtbot, lambda: session.status is Status.CONVERGED)
+    wait_for(qtbot, lambda: session.status in (Status.CONVERGED, Status.ENDED))
     wait_for(qtbot, lambda: session.picture is not None and session.picture.shape.serial == session.fit.serial)

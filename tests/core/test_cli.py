@@ -78,4 +78,25 @@ def test_synthesize_check_train_and_resume(capsys: pytest.CaptureFixture[str], t
     status, _, error = run(capsys, *train)
     assert status == 2
     assert "--resume" in error
+    status, _, error = run(capsys, *train, "--resume", "--seed", "7")
+    assert status == 2
+    assert "begun with" in error
     assert run(capsys, *train, "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--keypoints", "k.json", "--display-gamma"),
+        ("--hmc", "m.png", "l.png", "r.png", "--camera", "c.json"),
+        ("--keypoints", "k.json", "--hmc", "m.png", "l.png", "r.png"),
+        (),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    status, _, error = run(capsys, "fit", "lip-flow-hmc", "--out", tmp_path / "fit", *options)
+    assert status == 2
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "fit").exists()

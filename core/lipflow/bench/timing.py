@@ -32,7 +32,7 @@ def measure_pair(
     fn()
     reference()
     own, other = [], []
-    for _ in range(max(1, rounds)):
+    for _ in range(rounds):
         own.append(_milliseconds(fn))
         other.append(_milliseconds(reference))
     median, reference_ms = statistics.median(own), statistics.median(other)

@@ -12,6 +12,7 @@ import torch
 from lipflow.bench import models, renderer
 from lipflow.bench.machine import measure_machine
 from lipflow.bench.timing import Measurement
+from lipflow.checks import InputError
 from lipflow.files import write_json
 from lipflow.training_start import provenance
 
@@ -26,6 +27,8 @@ class Bench:
     """How often each pair is measured, in turns; medians are reported."""
 
     def run(self) -> None:
+        if self.rounds < 1:
+            raise InputError("--rounds", expected="1 or more", got=self.rounds)
         machine = measure_machine(torch.device("cpu"))
         sys.stdout.write(
             f"{machine.device}: {machine.gemm_gflops:.0f} GFLOP/s in a float32 matrix product, "

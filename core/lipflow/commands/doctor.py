@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Print versions, devices, OpenGL and the renderer's backend; say what is missing and how to get it."""
+    """Print versions, devices, screen and the renderer's backend; say what is missing and how to get it."""
 
     def run(self) -> None:
         findings = examine()

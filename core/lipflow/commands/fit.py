@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from tqdm import tqdm
@@ -46,8 +47,8 @@ class Fit:
     """Whether the prior's likelihood counts; without it only the start knows of the prior."""
     seed: int = 0
     """Of a sampled start."""
-    device: str = field(default="auto")
-    """auto, cpu or cuda."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to fit."""
 
     def run(self) -> None:
         avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.device))
@@ -66,6 +67,10 @@ class Fit:
             raise InputError(
                 "fit", expected="one of --hmc, --keypoints, --frontal", got=" and ".join(given) or "none of them"
             )
+        if self.camera is not None and self.hmc is not None:
+            raise InputError("fit --camera", expected="with --frontal or --keypoints", got="with --hmc")
+        if self.display_gamma and self.frontal is None:
+            raise InputError("fit --display-gamma", expected="with --frontal", got=f"with --{given[0]}")
         if self.hmc is not None:
             if avatar.hmc_cameras is None:
                 raise InputError("fit --hmc", expected="an avatar with headset cameras", got="one without")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -74,13 +75,16 @@ class Train:
             mend = "add --resume to go on with it, or choose another folder"
             raise InputError(f"run {self.out}", expected="a new folder", got="a run that has begun", mend=mend)
         device = choose_device(self.device)
-        sys.stderr.write(f"training on {describe_device(device)}\n")
-        packed = self._packed()
-        if checkpoint.exists():
-            return Training.resume(checkpoint, packed, device)
         changes = {"steps": self.steps, "batch": self.batch, "learning_rate": self.learning_rate}
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.of(self.variant, self.preset, seed=self.seed, **given)
+        if checkpoint.exists() and _begun_with(self.out / RECORD) != to_json(config):
+            mend = "give the same --variant, --preset, --seed, --steps, --batch and --learning-rate"
+            raise InputError(f"run {self.out}", expected="the options that it was begun with", got="others", mend=mend)
+        packed = self._packed()
+        sys.stderr.write(f"training on {describe_device(device)}\n")
+        if checkpoint.exists():
+            return Training.resume(checkpoint, packed, device)
         base = None if self.base is None else Avatar.load(self.base)
         training = Training(config, packed, device, base=base)
         record = {"config": to_json(config), "config_hash": config_hash(config), "capture": packed.name}
@@ -105,7 +109,7 @@ def _run(training: Training, out: Path) -> None:
     with SummaryWriter(str(out / "logs")) as board, tqdm(total=training.config.steps, initial=training.step) as bar:
         try:
             for state in training.run():
-                _log(board, state)
+                _log(board, state, training.config.log_every)
                 bar.update(state.step - bar.n)
                 bar.set_postfix(loss=f"{state.scalars.get('loss', float('nan')):.4f}", refresh=False)
                 if state.snapshot is not None and state.snapshot.picture is not None:
@@ -118,8 +122,17 @@ def _run(training: Training, out: Path) -> None:
     training.finished_avatar().save(out / AVATAR, half=True)
 
 
-def _log(board: SummaryWriter, state: TrainState) -> None:
-    if state.step % 10 == 0:
+def _begun_with(record: Path) -> object:
+    """The config that a run's record names; None where it names none."""
+    try:
+        body = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
+    return body.get("config") if isinstance(body, dict) else None
+
+
+def _log(board: SummaryWriter, state: TrainState, every: int) -> None:
+    if state.step % every == 0:
         for name, value in state.scalars.items():
             board.add_scalar(f"train/{name}", value, state.step)
     if state.snapshot is not None:
