@@ -27,4 +27,5 @@ def describe_device(device: torch.device) -> str:
     """The device's name for people: the GPU's model, or the CPU with its thread count."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"CPU, {count} thread{'s' if count > 1 else ''}"
