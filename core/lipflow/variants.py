@@ -88,6 +88,16 @@ def _driven(driving: str) -> Iterator[Variant]:
         title=f"{full.title} to N(0, I)",
         prior="flow-standard-normal",
     )
+    # Beyond the paper: a cycle that carries signal, and the two other ways to keep Q from contracting, or not.
+    yield replace(full, name=f"{full.name}-jittered", title=f"{full.title}, jittered cycle", cycle="jittered")
+    yield replace(
+        full,
+        name=f"{full.name}-mc-kl",
+        title=f"{full.title} + entropy of Q",
+        latent_loss="mc-kl",
+        sigma_q="free",
+    )
+    yield replace(full, name=f"{full.name}-literal", title=f"{full.title}, σq learned", sigma_q="multiface")
 
 
 VARIANTS: dict[str, Variant] = {
@@ -124,6 +134,21 @@ PRESETS: dict[str, Preset] = {
         steps=200,
         batch=4,
         learning_rate=2e-3,
+    ),
+    "small": Preset(
+        AvatarConfig(
+            texture=128,
+            context=128,
+            flow_hidden=128,
+            encoder=EncoderConfig(channels=(16, 24, 32, 48, 48), mesh_stride=5, mesh_rank=48),
+            decoder=DecoderConfig(channels=(48, 32, 16), shuffle=2, mesh_rank=44),
+            driver=DriverConfig(size=(120, 160)),
+        ),
+        photo=(192, 128),
+        steps=1000,
+        batch=8,
+        image_every=4,
+        learning_rate=1e-3,
     ),
     "studio": Preset(
         AvatarConfig(

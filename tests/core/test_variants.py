@@ -35,12 +35,12 @@ def test_every_variant_composes_every_preset(variant: Variant, preset: str) -> N
     assert config.has_encoder == (variant.posterior == "capture")
 
 
-def test_nine_models_and_three_ablations_for_each_driver() -> None:
+def test_nine_models_three_ablations_and_three_additions_for_each_driver() -> None:
     models = [v for v in VARIANTS if v.count("-") < 3]
     assert len(models) == 9
-    for driving in DRIVERS:
-        full = f"lip-flow-{driving}"
-        assert {f"{full}-{x}" for x in ("no-cycle", "decode-p", "standard-normal")} <= set(VARIANTS)
+    changes = ("no-cycle", "decode-p", "standard-normal", "jittered", "mc-kl", "literal")
+    expected = {f"lip-flow-{driving}-{change}" for driving in DRIVERS for change in changes}
+    assert set(VARIANTS) - set(models) == expected
 
 
 def test_only_the_regressors_freeze_a_dam() -> None:

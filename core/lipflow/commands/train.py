@@ -41,7 +41,7 @@ class Train:
     """Folder of the run."""
     variant: str = "lip-flow-kpt"
     """What to train: dam, dam-enc-*, dam-reg-*, lip-kl-*, lip-flow-* and its ablations, with * hmc or kpt."""
-    preset: Literal["studio", "paper", "tiny"] = "studio"
+    preset: Literal["studio", "paper", "small", "tiny"] = "studio"
     """Sizes of the model and of what it is trained on."""
     base: Path | None = None
     """The trained dam avatar that dam-reg-* freezes."""
