@@ -148,7 +148,7 @@ PRESETS: dict[str, Preset] = {
         steps=1000,
         batch=8,
         image_every=4,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
     ),
     "studio": Preset(
         AvatarConfig(
