@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lipflow.cli import main
-from lipflow.commands.doctor import examine
+from lipflow.commands import doctor
+from lipflow.commands.doctor import Finding, examine
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -55,6 +56,25 @@ def test_the_doctor_finds_what_the_tests_run_with() -> None:
     findings = {finding.name: finding for finding in examine()}
     for name in ("torch", "numba", "device", "renderer", "screen"):
         assert findings[name].good, findings[name].says
+
+
+def test_the_doctor_fails_where_something_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = [Finding("torch", True, "2"), Finding("trimesh", False, "not installed; pip install trimesh")]
+    monkeypatch.setattr(doctor, "examine", lambda: missing)
+    status, said, error = run(capsys, "doctor")
+    assert status == 2
+    assert "MISS  trimesh" in said
+    assert error.count("\n") == 1
+    assert "no trimesh" in error
+
+
+def test_what_is_refused_at_once_shows_no_bar(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, error = run(capsys, "capture", "synthesize", "--out", tmp_path / "capture", "--frames", "0")
+    assert status == 2
+    assert error.count("\n") == 1
+    assert "frame/s" not in error
 
 
 def test_synthesize_check_train_and_resume(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

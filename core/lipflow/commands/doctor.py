@@ -13,6 +13,7 @@ from importlib.resources import files
 
 import torch
 
+from lipflow.checks import InputError
 from lipflow.device import choose_device, describe_device
 
 PACKAGES = (
@@ -52,6 +53,10 @@ class Doctor:
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
             sys.stdout.write(f"{'ok  ' if finding.good else 'MISS'}  {finding.name:<{width}}  {finding.says}\n")
+        missing = [finding.name for finding in findings if not finding.good]
+        if missing:
+            got = f"no {', no '.join(missing)}"
+            raise InputError("this machine", expected="all parts", got=got, mend="see the lines marked MISS")
 
 
 def examine() -> list[Finding]:

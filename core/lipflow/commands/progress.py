@@ -14,12 +14,20 @@ Result = TypeVar("Result")
 def follow(
     states: Generator[State, None, Result], title: str, unit: str, place: Callable[[State], tuple[int, int]]
 ) -> Result:
-    """Run a generator to its end behind a bar; ``place`` says (done, total) of a state. Returns what it returns."""
-    with tqdm(desc=title, unit=unit, dynamic_ncols=True) as bar:
+    """Run a generator to its end behind a bar; ``place`` says (done, total) of a state. Returns what it returns.
+
+    The bar appears with the first state: what is refused at once is answered by its one line alone.
+    """
+    bar: tqdm | None = None
+    try:
         while True:
-            try:
-                state = next(states)
-            except StopIteration as stop:
-                return stop.value
-            done, bar.total = place(state)
+            state = next(states)
+            done, total = place(state)
+            bar = tqdm(desc=title, unit=unit, total=total, dynamic_ncols=True) if bar is None else bar
+            bar.total = total
             bar.update(done - bar.n)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        if bar is not None:
+            bar.close()
