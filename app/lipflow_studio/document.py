@@ -1,14 +1,20 @@
-"""The values that the Session's signals carry: frozen, of numpy arrays and plain numbers, never of tensors."""
+"""The document, and the values that the Session's signals carry: frozen, of numpy arrays and plain numbers.
+
+Only the ``Document`` itself holds a model; views never see it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lipflow.avatar import Avatar
+from lipflow.fitting import FitConfig
 from lipflow.mesh import Landmarks, Topology
 
 FloatArray = npt.NDArray[np.float32]
@@ -70,6 +76,7 @@ class Picture:
     frontal: ByteArray | None  # [h, w, 4] display gamma and coverage, under the keypoint camera
 
 
+HOLD = 0.02  # weight of the landmarks that nobody pinned
 PULL = 10.0  # weight of a keypoint that was put somewhere by hand: it counts like ten seen ones
 
 
@@ -84,13 +91,18 @@ class KeypointSet:
     def pinned(self) -> BoolArray:
         return self.strength > 0
 
-    def moved(self, points: dict[int, tuple[float, float]]) -> KeypointSet:
-        """Points put somewhere (kept inside the image) and pinned there."""
-        given, strength = self.given.copy(), self.strength.copy()
+    @staticmethod
+    def at_rest(points: FloatArray) -> KeypointSet:
+        """Landmarks [L, 2] where a face has them, none of them pinned."""
+        return KeypointSet(points.copy(), np.zeros(len(points), np.float32))
+
+    def moved(self, points: Mapping[int, tuple[float, float]], strength: float | None = None) -> KeypointSet:
+        """Points put somewhere (kept inside the image) and pinned there; those that are pinned keep their strength."""
+        given, strengths = self.given.copy(), self.strength.copy()
         for index, position in points.items():
             given[index] = np.clip(position, 0.0, 1.0)
-            strength[index] = PULL
-        return KeypointSet(given, strength)
+            strengths[index] = strength or self.strength[index] or PULL
+        return KeypointSet(given, strengths)
 
     def released(self, indices: frozenset[int]) -> KeypointSet:
         """Points that are pinned no more."""
@@ -116,6 +128,37 @@ class HeadsetImages:
 
     images: FloatArray  # [3, h, w] in [0, 1]
     names: tuple[str, str, str]  # file names
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """What is open. Edits replace it, undo puts the one before back, a session file holds it."""
+
+    avatar: Avatar | None = None
+    info: AvatarInfo | None = None
+    keypoints: KeypointSet | None = None
+    headset: HeadsetImages | None = None
+    source: Source = Source.KEYPOINTS
+    configs: Mapping[Source, FitConfig] = field(default_factory=dict)  # of the sources that were fitted to
+    hold: float = HOLD  # weight of the landmarks that are not pinned
+    code: FloatArray | None = None  # [Z] of the face when this became the document
+
+    @property
+    def config(self) -> FitConfig | None:
+        """How the present source is fitted to."""
+        return self.configs.get(self.source)
+
+    @property
+    def has_observation(self) -> bool:
+        """Whether a user gave something to fit to: images, or a keypoint that is pinned."""
+        if self.source is Source.KEYPOINTS:
+            return self.keypoints is not None and bool(self.keypoints.pinned.any())
+        return True
+
+    @staticmethod
+    def of_avatar(avatar: Avatar, info: AvatarInfo) -> Document:
+        """An avatar as it is when it was just opened: its neutral face, nothing pinned."""
+        return Document(avatar, info, KeypointSet.at_rest(info.keypoints), code=info.start)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,9 @@
-"""What the loader's thread does when files are opened: reads them, and prepares an avatar for use."""
+"""What files can be, and what the loader's thread does when they are opened."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +14,72 @@ from lipflow.checks import InputError
 from lipflow.observation_files import load_hmc
 from lipflow_studio.document import AvatarInfo, FloatArray
 from lipflow_studio.engine import describe
+
+IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a file, or a few together, can be. The first row of ``KINDS`` that takes the files opens them."""
+
+    name: str  # also of its list of recent files
+    title: str  # for messages and dialogs
+    suffixes: tuple[str, ...]  # of its files, in lower case
+    command: str  # of the Session, that opens it
+    takes: Callable[[list[Path]], bool]  # looks into files where suffixes do not tell kinds apart
+    several: bool = False  # the command takes a list
+
+
+def _single(*suffixes: str) -> Callable[[list[Path]], bool]:
+    return lambda paths: len(paths) == 1 and paths[0].suffix.lower() in suffixes
+
+
+def _is_run(paths: list[Path]) -> bool:
+    return len(paths) == 1 and (paths[0] / "avatar.safetensors").is_file()
+
+
+def _are_images(paths: list[Path]) -> bool:
+    return bool(paths) and all(path.suffix.lower() in IMAGES for path in paths)
+
+
+KINDS = (
+    FileKind(
+        "avatar",
+        "an avatar (.safetensors)",
+        (".safetensors",),
+        "open_avatar",
+        lambda paths: _single(".safetensors")(paths) or _is_run(paths),
+    ),
+    FileKind(
+        "keypoints",
+        "keypoints (.json, .csv)",
+        (".json", ".csv"),
+        "open_keypoints",
+        _single(".json", ".csv"),
+    ),
+    FileKind(
+        "headset",
+        "three headset images",
+        IMAGES,
+        "open_headset_images",
+        _are_images,
+        several=True,
+    ),
+)
+
+
+def kind_of(paths: list[Path]) -> FileKind:
+    """What these files are.
+
+    Raises:
+        InputError: if they are nothing that the studio opens.
+    """
+    for kind in KINDS:
+        if kind.takes(paths):
+            return kind
+    *others, last = (kind.title for kind in KINDS)
+    got = ", ".join(path.name for path in paths) or "nothing"
+    raise InputError("files", expected=f"{', '.join(others)} or {last}", got=got)
 
 
 def load_avatar(path: Path, device: torch.device) -> tuple[Avatar, AvatarInfo]:

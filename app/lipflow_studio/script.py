@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from lipflow.checks import InputError
 from lipflow.files import replacing
-from lipflow_studio.commands import COMMANDS, Call
+from lipflow_studio.commands import Step
 from lipflow_studio.document import Status
-from lipflow_studio.session import Session
+from lipflow_studio.session import Session, command_names
 
 CONDITIONS: dict[str, Callable[[Session], bool]] = {
     "face": lambda s: s.picture is not None and s.picture.texture is not None,
@@ -43,24 +44,27 @@ def load(path: Path) -> list[dict[str, Any]]:
         raise InputError(what, expected="a list of commands", got=type(steps).__name__)
     for number, step in enumerate(steps, 1):
         known = isinstance(step, dict) and (
-            step.get("command") in COMMANDS
+            step.get("command") in command_names()
             or isinstance(step.get("wait"), int | float)
             or step.get("wait_for") in CONDITIONS
         )
         if not known:
-            expected = "a command of " + ", ".join(sorted(COMMANDS)) + ", a wait or a wait_for"
+            expected = "a command of " + ", ".join(sorted(command_names())) + ", a wait or a wait_for"
             raise InputError(f"{what}, step {number}", expected=expected, got=str(step)[:80])
     return steps
 
 
-def save(path: Path, recorded: Sequence[Call]) -> None:
+def save(path: Path, steps: Sequence[Step]) -> None:
     """Write recorded commands so that ``load`` reads them."""
-    steps = [
-        {"command": name, "args": list(args), "kwargs": {k: v for k, v in kwargs.items() if k != "gesture"}}
-        for name, args, kwargs in recorded
-    ]
     with replacing(path) as beside:
-        beside.write_text(json.dumps(steps, indent=1) + "\n")
+        beside.write_text(json.dumps(list(steps), indent=1, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's numbers and arrays as JSON has them."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"not for JSON: {type(value).__name__}")
 
 
 class Player(QObject):
@@ -96,7 +100,10 @@ class Player(QObject):
         """Give one command; arguments that it does not take are a mistake of the script."""
         name = step["command"]
         try:
-            COMMANDS[name](self._session, *step.get("args", []), **step.get("kwargs", {}))
+            kwargs = dict(step.get("kwargs", {}))
+            if kwargs.get("gesture") is not None:
+                kwargs["gesture"] = ("script", str(kwargs["gesture"]))
+            self._session.give(name, *step.get("args", []), **kwargs)
         except (TypeError, ValueError, KeyError) as error:
             self._session.report(InputError(f"script: {name}", expected="arguments that it takes", got=repr(error)))
 

@@ -1,43 +1,67 @@
-"""The document. Gestures call its commands, commands change its fields, each field has one signal, views listen.
+"""The hub. Gestures call its commands, commands change the document, each field has one signal, views listen.
 
 ``Session`` is the only place that knows what is open; its runner keeps the workers. Views never call each other and
-never see a tensor. Every command is recorded, so that a script can give it again.
+never see a tensor. Its commands are functions in ``commands/``, one row each below; areas with a state of their own
+are parts (``parts/``).
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
-from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.device import choose_device, describe_device
 from lipflow.fitting import FitConfig
-from lipflow.observation_files import load_keypoints
-from lipflow.observations import HmcObservation, Observation
 from lipflow.rendering import renderer_name
-from lipflow_studio.commands import Call, command
-from lipflow_studio.document import AvatarInfo, FitUpdate, HeadsetImages, KeypointSet, Picture, Problem, Source, Status
-from lipflow_studio.dragging import DraggedKeypoints
+from lipflow_studio.commands import Recording, Step, files, fitting, names_of, pinning, undoing, viewing
+from lipflow_studio.document import (
+    AvatarInfo,
+    Document,
+    FitUpdate,
+    FloatArray,
+    HeadsetImages,
+    KeypointSet,
+    Picture,
+    Problem,
+    Source,
+    Status,
+)
 from lipflow_studio.edits import Edit
 from lipflow_studio.engine import FitRequest, PictureRequest
-from lipflow_studio.opening import in_camera_order, load_avatar, load_headset
-from lipflow_studio.orbit import PRESETS, Orbit, framing
+from lipflow_studio.observing import observation_of, with_config
+from lipflow_studio.orbit import Orbit, framing
+from lipflow_studio.parts import PARTS, Part
+from lipflow_studio.preferences import Preferences
+from lipflow_studio.problems import describe_error
 from lipflow_studio.runner import Runner
 from lipflow_studio.workers import Failure
 
-PICTURES_EVERY = 3  # iterations of a headset fit between two shown renders
-HOLD = 0.02  # weight of the landmarks that nobody pinned
+UNDO_LIMIT = 500  # edits that can be undone
+CRASH_LOOP_S = 2.0  # a worker that fails so soon after another did is not started again
+
+# The document's fields that views follow, and the signal of each.
+ANNOUNCED = (
+    ("avatar_info", "avatar_changed"),
+    ("headset", "headset_changed"),
+    ("source", "source_changed"),
+    ("keypoints", "keypoints_changed"),
+    ("fit_config", "fit_config_changed"),
+    ("hold", "hold_changed"),
+)
+OBSERVED = ("keypoints", "headset", "source", "hold")  # the document's fields that are fitted to
+
+log = logging.getLogger(__name__)
+Kind = TypeVar("Kind", bound=Part)
 
 
 class Session(QObject):
@@ -46,6 +70,7 @@ class Session(QObject):
     avatar_changed = Signal(object)  # AvatarInfo
     keypoints_changed = Signal(object)  # KeypointSet
     selection_changed = Signal(object)  # frozenset[int] of landmark positions
+    symmetric_changed = Signal(bool)
     headset_changed = Signal(object)  # HeadsetImages | None
     source_changed = Signal(object)  # Source
     fit_config_changed = Signal(object)  # FitConfig
@@ -57,295 +82,99 @@ class Session(QObject):
     problem_changed = Signal(object)  # Problem | None
     busy_changed = Signal(str)  # what is being loaded, or ""
     told = Signal(str)  # a passing remark for the status bar
+    opened = Signal(str, object)  # the kind of file and the paths [str] that were opened, for the recent ones
     observation_sent = Signal(int)  # serial; starts the clock from gesture to picture
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    # The commands, a row each.
+    open = files.open
+    open_avatar = files.open_avatar
+    open_keypoints = files.open_keypoints
+    open_headset_images = files.open_headset_images
+    save_keypoints = files.save_keypoints
+    select = pinning.select
+    select_all = pinning.select_all
+    set_symmetric = pinning.set_symmetric
+    move_keypoints = pinning.move_keypoints
+    nudge = pinning.nudge
+    pin = pinning.pin
+    set_strength = pinning.set_strength
+    reset_keypoints = pinning.reset_keypoints
+    set_source = fitting.set_source
+    set_fit_config = fitting.set_fit_config
+    set_hold = fitting.set_hold
+    start_fit = fitting.start_fit
+    pause_fit = fitting.pause_fit
+    step_fit = fitting.step_fit
+    reset_fit = fitting.reset_fit
+    show_code = fitting.show_code
+    set_camera = viewing.set_camera
+    view_from = viewing.view_from
+    reset_camera = viewing.reset_camera
+    undo = undoing.undo
+    redo = undoing.redo
+    dismiss_problem = undoing.dismiss_problem
+
+    def __init__(self, parent: QObject | None = None, preferences: Preferences | None = None) -> None:
         super().__init__(parent)
+        self.preferences = preferences or Preferences()
         self.device = choose_device()
         self.device_name = describe_device(self.device)
         self.undo_stack = QUndoStack(self)
-        self.recorded: list[Call] = []
-        self.recording = True
-        self.avatar_info: AvatarInfo | None = None
-        self.keypoints: KeypointSet | None = None
+        self.undo_stack.setUndoLimit(UNDO_LIMIT)
+        self.recording = Recording()
+        self.document = Document()
         self.selection: frozenset[int] = frozenset()
-        self.headset: HeadsetImages | None = None
-        self.source = Source.KEYPOINTS
-        self.fit_config: FitConfig | None = None
-        self.hold = HOLD
+        self.symmetric = False
         self.status = Status.IDLE
         self.fit: FitUpdate | None = None
         self.picture: Picture | None = None
         self.camera = Orbit()
         self.problem: Problem | None = None
-        self._avatar: Avatar | None = None
-        self._home = Orbit()
         self._serial = 0
-        self._configs: dict[Source, FitConfig] = {}
+        self._failed_at = -CRASH_LOOP_S
         self.runner = Runner(self)
         self.runner.picture.connect(self._show_picture)
         self.runner.fitted.connect(self._show_fit)
         self.runner.failed.connect(self._recover)
         self.runner.load_failed.connect(lambda failure: self.report(failure.error, failure.details))
         self.runner.busy_changed.connect(self.busy_changed)
+        self.parts = {kind.name: kind(self) for kind in PARTS}
 
-    # Opening
-
-    @command
-    def open(self, paths: list[str]) -> None:
-        """Open files by what they are: one avatar, one keypoint file, or three headset images."""
-        files = [Path(p) for p in paths]
-        kinds = {p.suffix.lower() for p in files}
-        if len(files) == 1 and kinds == {".safetensors"}:
-            self.open_avatar(str(files[0]))
-        elif len(files) == 1 and kinds <= {".json", ".csv"}:
-            self.open_keypoints(str(files[0]))
-        elif files and kinds <= {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}:
-            self.open_headset_images([str(p) for p in files])
-        else:
-            got = ", ".join(p.name for p in files) or "nothing"
-            expected = "an avatar (.safetensors), keypoints (.json, .csv) or three headset images"
-            self.report(InputError("files", expected=expected, got=got))
-
-    @command
-    def open_avatar(self, which: str) -> None:
-        """Open an avatar by the name of an embedded one or by its file."""
-        self.runner.load(
-            f"Opening {Path(which).stem}",
-            lambda: load_avatar(embedded.find_avatar(which), self.device),
-            lambda loaded: self.use_avatar(*loaded),
-        )
-
-    def use_avatar(self, avatar: Avatar, info: AvatarInfo) -> None:
-        """Show an avatar that is in memory; what was open before is let go."""
-        self._avatar, self.avatar_info = avatar, info
-        self.undo_stack.clear()
-        self.keypoints, self.picture, self.fit = None, None, None
-        self.headset, self.source, self._configs = None, Source.KEYPOINTS, {}
-        self.fit_config = None
-        self._home = framing(info.vertices)
-        self.camera = self._home
-        self.runner.start(avatar, info, info.start, self.camera.view)
-        self.avatar_changed.emit(info)
-        self._set_selection(frozenset())
-        self.camera_changed.emit(self.camera)
-        self.headset_changed.emit(None)
-        self.source_changed.emit(self.source)
-        self.fit_changed.emit(None)
-        self._set_status(Status.IDLE)
-        self._put_keypoints(KeypointSet(info.keypoints.copy(), np.zeros(len(info.keypoints), np.float32)), fit=False)
-        self._set_config(self._default_config(), Source.KEYPOINTS)
-        self.told.emit(f"Opened {info.name}")
-
-    @command
-    def open_keypoints(self, path: str) -> None:
-        """Open a keypoint file (JSON or CSV); all of its points are pinned and the fit starts."""
-        info = self._need_avatar()
-        if info is None:
-            return
-        try:
-            loaded = load_keypoints(Path(path), names=info.landmarks.names)
-        except InputError as error:
-            self.report(error)
-            return
-        given = loaded.points.numpy().astype(np.float32).copy()
-        after = KeypointSet(given, loaded.weights.numpy().astype(np.float32).copy())
-        self._edit(f"open {Path(path).name}", self.keypoints, after, self._put_keypoints)
-        self.told.emit(f"Opened {Path(path).name}")
-
-    @command
-    def open_headset_images(self, paths: list[str]) -> None:
-        """Open three headset images (mouth, left eye, right eye); the prior's guess is shown, then the fit refines it.
-
-        Where the open avatar is not driven by headset images, the embedded one that is takes its place.
-        """
-        files = [Path(p) for p in paths]
-        if len(files) != 3:
-            expected = "3 files (mouth, left eye, right eye)"
-            self.report(InputError("headset images", expected=expected, got=f"{len(files)} of them"))
-            return
-        files = in_camera_order(files)
-        current = self._avatar if self._avatar is not None and self._avatar.driving == "hmc" else None
-
-        def use(loaded: tuple[Avatar, AvatarInfo | None, np.ndarray]) -> None:
-            avatar, info, images = loaded
-            if info is not None:
-                self.use_avatar(avatar, info)
-                self.told.emit(f"Switched to {info.name}, which headset images can drive")
-            names = (files[0].name, files[1].name, files[2].name)
-            self._edit("open headset images", self.headset, HeadsetImages(images, names), self._put_headset)
-
-        self.runner.load("Opening headset images", lambda: load_headset(files, current, self.device), use)
-
-    # Keypoints
-
-    @command
-    def select(self, indices: list[int]) -> None:
-        """Select landmarks by their positions."""
-        count = 0 if self.keypoints is None else len(self.keypoints.given)
-        self._set_selection(frozenset(i for i in indices if 0 <= i < count))
-
-    @command
-    def move_keypoints(self, points: dict[int, tuple[float, float]], gesture: Hashable = None) -> None:
-        """Put landmarks somewhere in the image ([0, 1]²) and pin them there; the fit follows.
-
-        Moves of one ``gesture`` are one undo step.
-        """
-        if self.keypoints is None or not points:
-            return
-        points = {int(i): (float(x), float(y)) for i, (x, y) in points.items()}
-        if not all(0 <= i < len(self.keypoints.given) and np.isfinite(p).all() for i, p in points.items()):
-            self.report(InputError("keypoints", expected="known landmarks at finite positions", got=points))
-            return
-        after = self.keypoints.moved(points)
-        self._edit(f"move {self._called(frozenset(points))}", self.keypoints, after, self._put_keypoints, gesture)
-
-    @command
-    def nudge(self, right: float, down: float) -> None:
-        """Move the selected landmarks by fractions of the image; a run of nudges is one undo step."""
-        if not self.selection:
-            return
-        handles = self.handles()
-        points = {i: (handles[i][0] + right, handles[i][1] + down) for i in self.selection}
-        recent = int(time.monotonic() / 2.0)
-        self.move_keypoints(points, gesture=("nudge", tuple(sorted(self.selection)), recent))
-
-    @command
-    def pin(self, pinned: bool = True) -> None:
-        """Pin the selected landmarks where they are, or let them go."""
-        if self.keypoints is None or not self.selection:
-            return
-        handles = self.handles()
-        here = {i: (float(handles[i][0]), float(handles[i][1])) for i in self.selection}
-        after = self.keypoints.moved(here) if pinned else self.keypoints.released(self.selection)
-        verb = "pin" if pinned else "unpin"
-        self._edit(f"{verb} {self._called(self.selection)}", self.keypoints, after, self._put_keypoints)
-
-    @command
-    def reset_keypoints(self, selected: bool = False) -> None:
-        """Unpin the selected landmarks, or all, and send them back to where the avatar's neutral face has them."""
-        info, keypoints = self.avatar_info, self.keypoints
-        if info is None or keypoints is None:
-            return
-        indices = list(self.selection) if selected else list(range(len(keypoints.given)))
-        given, strength = keypoints.given.copy(), keypoints.strength.copy()
-        given[indices], strength[indices] = info.keypoints[indices], 0.0
-        name = self._called(self.selection) if selected else "all keypoints"
-        self._edit(f"reset {name}", keypoints, KeypointSet(given, strength), self._put_keypoints)
-
-    def handles(self) -> np.ndarray:
-        """Where each landmark is grabbed [L, 2]: pinned ones where they were put, the others on the face."""
-        assert self.keypoints is not None
-        on_face = self.keypoints.given if self.picture is None else self.picture.shape.keypoints
-        return np.where(self.keypoints.pinned[:, None], self.keypoints.given, on_face)
-
-    # Fit
-
-    @command
-    def set_source(self, source: str) -> None:
-        """Fit to the keypoints or to the headset images, whichever are given by name."""
-        wanted = Source[source]
-        if wanted is Source.HEADSET and self.headset is None:
-            expected = "three open headset images"
-            self.report(InputError("source", expected=expected, got="none", mend="open them first"))
-            return
-        if self.keypoints is not None and wanted is not self.source:
-            self._set_source(wanted)
-            self._send_observation()
-
-    @command
-    def set_fit_config(self, **changes: Any) -> None:
-        """Change fields of the fit's configuration; the running fit goes on with them."""
-        if self.fit_config is None:
-            return
-        try:
-            after = replace(self.fit_config, **changes)
-        except (InputError, TypeError) as error:
-            self.report(error)
-            return
-        if after == self.fit_config:
-            return
-        source, names = self.source, tuple(sorted(changes))
-        put = functools.partial(self._put_config, source=source)
-        text = "change " + ", ".join(name.replace("_", " ") for name in names)
-        self._edit(text, self.fit_config, after, put, gesture=("config", source, names))
-
-    @command
-    def set_hold(self, hold: float) -> None:
-        """How strongly landmarks that are not pinned keep their place, 0–1."""
-        after = float(np.clip(hold, 0.0, 1.0))
-        if after != self.hold:
-            self._edit("change hold", self.hold, after, self._put_hold, gesture="hold")
-
-    @command
-    def start_fit(self) -> None:
-        """Let the fit run: resume a paused one, or fit what is open again from the current face."""
-        paused_within = self.runner.paused and self.fit is not None and self.fit.running
-        self.runner.resume()
-        if paused_within:
-            self._set_status(Status.RUNNING)
-        else:
-            self._send_observation()
-
-    @command
-    def pause_fit(self) -> None:
-        if self.status is Status.RUNNING:
-            self.runner.pause()
-            self._set_status(Status.PAUSED)
-
-    @command
-    def step_fit(self) -> None:
-        """One iteration, then pause."""
-        if self.keypoints is None:
-            return
-        self.runner.step()
-        if self.fit is None or not self.fit.running:
-            self._send_observation()
-        self._set_status(Status.PAUSED)
-
-    @command
-    def reset_fit(self) -> None:
-        """Start the fit again where the configuration says: the prior's guess, zero or a sample."""
-        self.runner.resume()
-        self._send_observation(restart=True)
-
-    # Camera
-
-    @command
-    def set_camera(self, **changes: Any) -> None:
-        """Change fields of the viewer's camera (azimuth, elevation, distance, target)."""
-        if "target" in changes:
-            x, y, z = changes["target"]
-            changes["target"] = (float(x), float(y), float(z))
-        self._put_camera(replace(self.camera, **changes))
-
-    @command
-    def view_from(self, preset: str) -> None:
-        """Look from a named direction, keeping the framing."""
-        azimuth, elevation = PRESETS[preset]
-        self._put_camera(replace(self.camera, azimuth=azimuth, elevation=elevation))
-
-    @command
-    def reset_camera(self) -> None:
-        self._put_camera(self._home)
-
-    # Around
-
-    def dismiss_problem(self) -> None:
-        self.problem = None
-        self.problem_changed.emit(None)
-
-    def report(self, error: Exception, details: str = "") -> None:
-        """Show an error in the banner: one line, with details to copy."""
-        expected = isinstance(error, InputError)
-        line = str(error) if expected else f"{type(error).__name__}: {error}".splitlines()[0]
-        self.problem = Problem(line, details or line)
-        self.problem_changed.emit(self.problem)
+    # What is open
 
     @property
     def avatar(self) -> Avatar | None:
         """The open model itself, for scripts and tests; views take ``avatar_info``."""
-        return self._avatar
+        return self.document.avatar
+
+    @property
+    def avatar_info(self) -> AvatarInfo | None:
+        return self.document.info
+
+    @property
+    def keypoints(self) -> KeypointSet | None:
+        return self.document.keypoints
+
+    @property
+    def headset(self) -> HeadsetImages | None:
+        return self.document.headset
+
+    @property
+    def source(self) -> Source:
+        return self.document.source
+
+    @property
+    def fit_config(self) -> FitConfig | None:
+        return self.document.config
+
+    @property
+    def hold(self) -> float:
+        return self.document.hold
+
+    @property
+    def recorded(self) -> list[Step]:
+        """The commands given so far, as a script."""
+        return self.recording.steps
 
     @property
     def loading(self) -> bool:
@@ -357,137 +186,214 @@ class Session(QObject):
         """What renders for the fit; the first call loads it, which takes a moment."""
         return renderer_name(self.device)
 
-    def code(self) -> np.ndarray | None:
+    def part(self, kind: type[Kind]) -> Kind:
+        """One of its parts."""
+        part = self.parts[kind.name]
+        assert isinstance(part, kind)
+        return part
+
+    def code(self) -> FloatArray | None:
         """The code of the shown face [Z]."""
-        if self.fit is not None:
-            return self.fit.z
-        return None if self.avatar_info is None else self.avatar_info.start
+        return self.document.code if self.fit is None else self.fit.z
 
-    def close(self) -> bool:
-        """End all workers; True if none is left."""
-        return self.runner.close()
-
-    # Inside: putting values (also by undo), talking to the workers
-
-    def _edit(self, text: str, before: Any, after: Any, put: Callable[[Any], None], gesture: Hashable = None) -> None:
-        self.undo_stack.push(Edit(text, before, after, put, gesture))
-
-    def _called(self, indices: frozenset[int]) -> str:
-        if self.avatar_info is not None and len(indices) == 1:
-            return self.avatar_info.landmarks.names[next(iter(indices))]
-        return f"{len(indices)} keypoints"
-
-    def _put_keypoints(self, keypoints: KeypointSet, fit: bool = True) -> None:
-        self.keypoints = keypoints
-        self.keypoints_changed.emit(keypoints)
-        if fit:
-            self._set_source(Source.KEYPOINTS)
-            self._send_observation()
-
-    def _put_headset(self, headset: HeadsetImages | None) -> None:
-        self.headset = headset
-        self.headset_changed.emit(headset)
-        self._set_source(Source.KEYPOINTS if headset is None else Source.HEADSET)
-        self._send_observation(restart=headset is not None)
-
-    def _put_config(self, config: FitConfig, source: Source) -> None:
-        self._configs[source] = config
-        if source is self.source:
-            self._set_config(config, source)
-            if self.status in (Status.RUNNING, Status.PAUSED):
-                self.runner.fit(FitRequest(config=config))
-
-    def _put_hold(self, hold: float) -> None:
-        self.hold = hold
-        self.hold_changed.emit(hold)
-        if self.source is Source.KEYPOINTS and self.keypoints is not None and self.keypoints.pinned.any():
-            self._send_observation()
-
-    def _put_camera(self, camera: Orbit) -> None:
-        self.camera = camera
-        self.camera_changed.emit(camera)
-        self.runner.show(PictureRequest(view=camera.view))
-
-    def _set_config(self, config: FitConfig, source: Source) -> None:
-        self._configs[source] = config
-        self.fit_config = config
-        self.fit_config_changed.emit(config)
-
-    def _set_source(self, source: Source) -> None:
-        if source is not self.source:
-            self.source = source
-            self.source_changed.emit(source)
-            self._set_config(self._configs.get(source) or self._default_config(), source)
-
-    def _set_selection(self, selection: frozenset[int]) -> None:
-        if selection != self.selection:
-            self.selection = selection
-            self.selection_changed.emit(selection)
-
-    def _set_status(self, status: Status) -> None:
-        if status is not self.status:
-            self.status = status
-            self.runner.show(PictureRequest(fitting=status is Status.RUNNING))
-            self.status_changed.emit(status)
-
-    def _default_config(self) -> FitConfig:
-        """What suits the current observation, as the studio shows it."""
-        config = replace(FitConfig.for_observation(self._observation()), pictures_every=PICTURES_EVERY)
-        if self.source is Source.KEYPOINTS and self.avatar_info is not None and self.avatar_info.driving == "hmc":
-            return replace(config, prior="standard-normal")  # keypoints do not drive this avatar's own prior
-        return config
-
-    def _keypoint_observation(self) -> DraggedKeypoints:
+    def handles(self) -> np.ndarray:
+        """Where each landmark is grabbed [L, 2]: pinned ones where they were put, the others on the face."""
         assert self.keypoints is not None
-        assert self._avatar is not None
-        assert self._avatar.keypoint_camera is not None  # describe() has seen to it
-        given = torch.from_numpy(self.keypoints.given).to(self.device)
-        weights = torch.from_numpy(self.keypoints.weights(self.hold)).to(self.device)
-        pinned = torch.from_numpy(self.keypoints.pinned).to(self.device)
-        return DraggedKeypoints(given, self._avatar.keypoint_camera, weights, pinned=pinned)
+        on_face = self.keypoints.given if self.picture is None else self.picture.shape.keypoints
+        return np.where(self.keypoints.pinned[:, None], self.keypoints.given, on_face)
 
-    def _observation(self) -> Observation:
-        if self.source is Source.KEYPOINTS:
-            return self._keypoint_observation()
-        assert self.headset is not None
-        assert self._avatar is not None
-        return HmcObservation.for_avatar(self._avatar, torch.from_numpy(self.headset.images).to(self.device))
+    @property
+    def home(self) -> Orbit:
+        """The camera in front of the open avatar."""
+        return Orbit() if self.avatar_info is None else framing(self.avatar_info.vertices)
 
-    def _send_observation(self, restart: bool = False) -> None:
+    # Commands by name
+
+    def command_name(self, name: str) -> str:
+        return name
+
+    def give(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Give a command by its name, as scripts do.
+
+        Raises:
+            KeyError: for a command that it does not have.
+        """
+        if name not in command_names():
+            raise KeyError(name)
+        part, _, method = name.rpartition(".")
+        getattr(self.parts[part] if part else self, method)(*args, **kwargs)
+
+    # What commands are made of
+
+    def use_avatar(self, avatar: Avatar, info: AvatarInfo) -> None:
+        """Show an avatar that is in memory; undo brings back what was open before, if anything was."""
+        fresh = replace(Document.of_avatar(avatar, info), hold=self.hold)
+        if self.document.avatar is None:
+            self.replace_document(fresh)
+        else:
+            self.edit(f"open avatar {info.name}", **vars(fresh))
+        self.told.emit(f"Opened {info.name}")
+
+    def edit(self, text: str, gesture: Hashable = None, *, restart: bool = False, **changes: Any) -> None:
+        """Change fields of the document, so that undo and redo (which show ``text``) put everything back, the face's
+        code included. Edits of one ``gesture`` are one step.
+
+        The fit follows: it goes on from the face that is shown, or starts anew with ``restart``. A change of ``code``
+        puts that code's face on first.
+        """
+        after = with_config(replace(self.document, **changes), self.device)
+        do = functools.partial(self._change, restart=restart)
+        self.undo_stack.push(Edit(text, self.present(), after, do=do, put=self._put, now=self.present, gesture=gesture))
+
+    def replace_document(self, document: Document, *, paused: bool = False) -> None:
+        """Another document altogether: nothing of the one before can be brought back."""
+        self._put(with_config(document, self.device), paused=paused)
+        self.undo_stack.clear()
+
+    def present(self) -> Document:
+        """The document with the face as it is now."""
+        return replace(self.document, code=self.code())
+
+    def send_observation(self, restart: bool = False) -> None:
         """Hand the current observation to the fit; it goes on from the current code, or starts again."""
         if self.keypoints is None:
             return
         try:
-            observation = self._observation()
+            observation = observation_of(self.document, self.device)
         except InputError as error:
             self.report(error)
             return
-        self._serial += 1
-        self.runner.fit(FitRequest(observation, self.source, self.fit_config, restart=restart, serial=self._serial))
-        self._set_status(Status.PAUSED if self.runner.paused else Status.RUNNING)
+        self._send(FitRequest(observation, self.source, self.fit_config, restart=restart))
         self.observation_sent.emit(self._serial)
+
+    def set_status(self, status: Status) -> None:
+        if status is not self.status:
+            if self.status is Status.RUNNING and status in (Status.CONVERGED, Status.ENDED):
+                self.recording.rest()
+            self.status = status
+            self.runner.show(PictureRequest(fitting=status is Status.RUNNING))
+            self.status_changed.emit(status)
+
+    def put_selection(self, selection: frozenset[int]) -> None:
+        if selection != self.selection:
+            self.selection = selection
+            self.selection_changed.emit(selection)
+
+    def put_symmetric(self, on: bool) -> None:
+        if on is not self.symmetric:
+            self.symmetric = on
+            self.symmetric_changed.emit(on)
+
+    def put_camera(self, camera: Orbit) -> None:
+        self.camera = camera
+        self.camera_changed.emit(camera)
+        self.runner.show(PictureRequest(view=camera.view))
+
+    def put_problem(self, problem: Problem | None) -> None:
+        self.problem = problem
+        self.problem_changed.emit(problem)
+
+    def report(self, error: Exception, details: str = "") -> None:
+        """Show an error in the banner: one line, with details to copy."""
+        problem = describe_error(error, details)
+        log.error("%s", problem.line, extra={"details": problem.details})
+        self.put_problem(problem)
+
+    def close(self) -> bool:
+        """End all workers; True if none is left."""
+        ended = [self.runner.close(), *(part.close() for part in self.parts.values())]
+        return all(ended)
+
+    # Inside: from one document to the next
+
+    def _announce(self, document: Document) -> None:
+        """Make this the document and tell what is another in it."""
+        another, old = document.avatar is not self.document.avatar, [getattr(self, name) for name, _ in ANNOUNCED]
+        self.document = document
+        if another:
+            self.picture = None
+        for (name, signal), value in zip(ANNOUNCED, old):
+            if getattr(self, name) is not value:
+                getattr(self, signal).emit(getattr(self, name))
+        if another:
+            self.put_selection(frozenset())
+            self.put_camera(self.home)
+
+    def _change(self, document: Document, restart: bool) -> None:
+        """Make an edit's document the present one; the fit follows."""
+        before = self.document
+        anew = document.avatar is not before.avatar or document.code is not before.code
+        self._announce(document)
+        if anew:
+            self._begin(restart)
+        elif restart or _observes_otherwise(before, document):
+            self.send_observation(restart)
+        elif document.config is not before.config and self.fit is not None:
+            self._send(FitRequest(config=document.config))
+
+    def _put(self, document: Document, paused: bool | None = None) -> None:
+        """Bring a document back as it was, its face's code included."""
+        self._announce(document)
+        self._begin(paused=paused)
+
+    def _begin(self, restart: bool = False, paused: bool | None = None) -> None:
+        """New workers from the document's code; the fit goes on where there is something to fit to."""
+        document = self.document
+        held = self.runner.paused if paused is None else paused
+        assert document.avatar is not None
+        assert document.info is not None
+        assert document.code is not None
+        self.runner.start(document.avatar, document.info, document.code, self.camera.view)
+        self.fit = None
+        self.fit_changed.emit(None)
+        self.set_status(Status.IDLE)
+        if document.has_observation:
+            if held:
+                self.runner.step()
+            self.send_observation(restart)
+
+    def _send(self, request: FitRequest) -> None:
+        self._serial += 1
+        self.runner.fit(replace(request, serial=self._serial))
+        self.set_status(Status.PAUSED if self.runner.paused else Status.RUNNING)
+
+    # Inside: what the workers say
 
     def _show_picture(self, picture: Picture) -> None:
         if self.picture is None:
-            self.runner.fit(FitRequest(self._observation(), config=self.fit_config, rehearse=True))
+            rehearsed = observation_of(self.document, self.device)
+            self.runner.fit(FitRequest(rehearsed, config=self.fit_config, rehearse=True))
         self.picture = picture
         self.picture_changed.emit(picture)
 
     def _show_fit(self, update: FitUpdate) -> None:
         self.fit = update
         if not update.running and update.serial == self._serial:
-            self._set_status(Status.CONVERGED if update.converged else Status.ENDED)
+            self.set_status(Status.CONVERGED if update.converged else Status.ENDED)
         self.fit_changed.emit(update)
 
     def _recover(self, failure: Failure) -> None:
         """After a worker failed: say so, and go on with new ones from the face that was shown."""
         self.report(failure.error, failure.details)
-        code = self.code()
-        if self._avatar is not None and self.avatar_info is not None and code is not None:
-            self.runner.start(self._avatar, self.avatar_info, code, self.camera.view)
-        self._set_status(Status.IDLE)
+        document, code, now = self.document, self.code(), time.monotonic()
+        again, self._failed_at = now - self._failed_at < CRASH_LOOP_S, now
+        self.fit = None
+        if document.avatar is not None and document.info is not None and code is not None and not again:
+            self.document = replace(document, code=code)
+            self.runner.start(document.avatar, document.info, code, self.camera.view)
+        self.fit_changed.emit(None)
+        self.set_status(Status.IDLE)
 
-    def _need_avatar(self) -> AvatarInfo | None:
-        if self.avatar_info is None:
-            self.report(InputError("keypoints", expected="an open avatar", got="none"))
-        return self.avatar_info
+
+def _observes_otherwise(before: Document, after: Document) -> bool:
+    """Whether there is something else to fit to. Where nobody gave anything, before or after, there is not."""
+    if after.source is not before.source:
+        return True
+    given = before.has_observation or after.has_observation
+    return given and any(getattr(after, name) is not getattr(before, name) for name in OBSERVED)
+
+
+@functools.cache
+def command_names() -> frozenset[str]:
+    """Every command that a script can give."""
+    return frozenset(names_of(Session)) | {f"{kind.name}.{name}" for kind in PARTS for name in names_of(kind)}

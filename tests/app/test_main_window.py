@@ -76,9 +76,9 @@ def test_undo_and_redo_are_named_after_the_edit(qtbot: QtBot, session: Session, 
     undo, redo = window.actions_by_name["undo"], window.actions_by_name["redo"]
     assert not undo.isEnabled()
     session.move_keypoints({0: (0.4, 0.4)})
-    assert undo.text() == "Undo move face.0"
+    assert undo.text() == "Undo move of face.0"
     undo.trigger()
-    assert redo.text() == "Redo move face.0"
+    assert redo.text() == "Redo move of face.0"
     assert not session.keypoints.pinned.any()
 
 
@@ -180,7 +180,7 @@ def test_what_was_done_can_be_saved_as_a_script(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(target), ""))
     window.save_script()
     assert json.loads(target.read_text()) == [
-        {"command": "move_keypoints", "args": [{"3": [0.5, 0.5]}], "kwargs": {}},
+        {"command": "move_keypoints", "args": [{"3": [0.5, 0.5]}], "kwargs": {"gesture": 1}},
     ]
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(target / "in a file.json"), ""))
     window.save_script()

@@ -55,7 +55,7 @@ def test_moves_of_one_drag_are_one_undo_step_and_undo_brings_the_face_back(qtbot
     for k in range(5):
         put(session, by=(0.0, 0.01 * k), gesture=7)
     assert session.undo_stack.count() == 1
-    assert session.undo_stack.undoText() == "move face.0"
+    assert session.undo_stack.undoText() == "drag of face.0"
     put(session, index=1, gesture=8)
     assert session.undo_stack.count() == 2
     session.undo_stack.undo()
@@ -185,7 +185,7 @@ def test_the_source_can_be_changed_back_and_forth(
 def test_what_was_done_is_recorded_without_what_it_made_happen(session: Session) -> None:
     session.select([0])
     session.nudge(0.01, 0.0)
-    assert [call[0] for call in session.recorded] == ["select", "nudge"]
+    assert [step["command"] for step in session.recorded] == ["select", "nudge"]
 
 
 def test_closing_ends_a_running_fit(qtbot: QtBot, session: Session) -> None:

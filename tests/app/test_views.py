@@ -99,8 +99,9 @@ def test_a_symmetric_drag_moves_the_mirror_image_the_other_way(
 
     info = session.avatar_info
     mirror = (1, 0, *range(2, len(info.landmarks.ids)))
-    session.avatar_info = replace(info, landmarks=replace(info.landmarks, mirror=mirror))
-    session.avatar_changed.emit(session.avatar_info)
+    info = replace(info, landmarks=replace(info.landmarks, mirror=mirror))
+    session.document = replace(session.document, info=info)
+    session.avatar_changed.emit(info)
     keypoints.toggle_symmetry()
     before = session.handles().copy()
     drag(keypoints.canvas, keypoints.canvas.position_of(0), QPointF(10, 6))

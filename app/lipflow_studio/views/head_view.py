@@ -53,6 +53,8 @@ class HeadCanvas(QWidget):
         session.status_changed.connect(self._wait_for_rest)
         if session.avatar_info is not None:
             self._show_avatar(session.avatar_info)
+        if session.picture is not None:
+            self._show_picture(session.picture)
 
     @property
     def gl_name(self) -> str:

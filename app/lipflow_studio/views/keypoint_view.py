@@ -65,6 +65,8 @@ class KeypointCanvas(QWidget):
         session.picture_changed.connect(self._show_picture)
         if session.avatar_info is not None:
             self._show_avatar(session.avatar_info)
+        if session.picture is not None:
+            self._show_picture(session.picture)
 
     # What the document says
 

@@ -1,0 +1,95 @@
+"""What a user can do to the Session. A command is a function of the Session (or a method of one of its parts) that
+scripts and menus give by name; every call is recorded, so that it can be given again.
+
+One module a group: opening files, keypoints, the fit, the camera. A new command is a function here and a row in
+``Session``; a command of a part is a method of the part.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Step = dict[str, Any]  # {"command": …, "args": […], "kwargs": {…}} or {"wait_for": "fit"}
+
+
+class Recording:
+    """The commands as they were given, as steps of a script."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._open = True
+        self._last: Hashable = None  # what the last step and a next one would have to share to become one
+        self._rested = False
+
+    def rest(self) -> None:
+        """The fit has come to its end: what follows was done to its result, and a script must wait for that."""
+        self._rested = True
+
+    def add(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], same: Hashable) -> None:
+        step = {"command": name, "args": list(args), "kwargs": kwargs}
+        if same is not None and (name, same) == self._last:
+            self.steps[-1] = step
+            return
+        if self._rested and self.steps:
+            self.steps.append({"wait_for": "fit"})
+        self.steps.append(step)
+        self._last, self._rested = None if same is None else (name, same), False
+
+    def call(self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        """Run a command; those that it gives itself are not recorded."""
+        was_open, self._open = self._open, False
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._open = was_open
+
+    @property
+    def open(self) -> bool:
+        return self._open
+
+
+class Commanded(Protocol):
+    """Whoever has commands: the Session and its parts."""
+
+    recording: Recording
+
+    def command_name(self, name: str) -> str:
+        """What scripts call the command."""
+        ...
+
+
+Owner = TypeVar("Owner", bound=Commanded)
+
+
+def command(
+    same: Callable[..., Hashable] | None = None,
+) -> Callable[[Callable[Concatenate[Owner, P], R]], Callable[Concatenate[Owner, P], R]]:
+    """Make a function whose first argument is the Session, or a method of a part, a command.
+
+    Args:
+        same: of two calls in a row for whose arguments it says the same (not None), only the later one counts: the
+            recording keeps the end of a drag, not each of its moves.
+    """
+
+    def decorate(function: Callable[Concatenate[Owner, P], R]) -> Callable[Concatenate[Owner, P], R]:
+        @functools.wraps(function)
+        def given(owner: Owner, *args: P.args, **kwargs: P.kwargs) -> R:
+            recording = owner.recording
+            if recording.open:
+                key = None if same is None else same(*args, **kwargs)
+                recording.add(owner.command_name(function.__name__), args, kwargs, key)
+            return recording.call(function, (owner, *args), kwargs)
+
+        given.is_command = True  # type: ignore[attr-defined]
+        return given
+
+    return decorate
+
+
+def names_of(kind: type) -> list[str]:
+    """The commands that a class has."""
+    return sorted(name for name in dir(kind) if getattr(getattr(kind, name), "is_command", False))

@@ -1,0 +1,115 @@
+"""Opening what the face is fitted to, and writing it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lipflow import embedded
+from lipflow.avatar import Avatar
+from lipflow.checks import InputError
+from lipflow.observation_files import load_keypoints as read_keypoints
+from lipflow.observation_files import save_keypoints as write_keypoints
+from lipflow_studio.commands import command
+from lipflow_studio.document import AvatarInfo, Document, HeadsetImages, KeypointSet, Source
+from lipflow_studio.opening import in_camera_order, kind_of, load_avatar, load_headset
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
+
+
+@command()
+def open(session: Session, paths: list[str]) -> None:
+    """Open files by what they are."""
+    try:
+        kind = kind_of([Path(path) for path in paths])
+    except InputError as error:
+        session.report(error)
+        return
+    session.give(kind.command, paths if kind.several else paths[0])
+
+
+@command()
+def open_avatar(session: Session, which: str) -> None:
+    """Open an avatar by the name of an embedded one, by its file, or by the folder of the run that trained it."""
+
+    def use(loaded: tuple[Avatar, AvatarInfo]) -> None:
+        session.use_avatar(*loaded)
+        session.opened.emit("avatar", [which])
+
+    def load() -> tuple[Avatar, AvatarInfo]:
+        folder = Path(which)
+        path = folder / "avatar.safetensors" if folder.is_dir() else embedded.find_avatar(which)
+        return load_avatar(path, session.device)
+
+    session.runner.load(f"Opening {Path(which).stem}", load, use)
+
+
+@command()
+def open_keypoints(session: Session, path: str) -> None:
+    """Open a keypoint file (JSON or CSV); all of its points are pinned and the fit starts."""
+    info = session.avatar_info
+    if info is None:
+        session.report(InputError("keypoints", expected="an open avatar", got="none"))
+        return
+    try:
+        loaded = read_keypoints(Path(path), names=info.landmarks.names)
+    except InputError as error:
+        session.report(error)
+        return
+    given = loaded.points.numpy().astype(np.float32).copy()
+    after = KeypointSet(given, loaded.weights.numpy().astype(np.float32).copy())
+    session.edit(f"open {Path(path).name}", keypoints=after, source=Source.KEYPOINTS)
+    session.opened.emit("keypoints", [path])
+    session.told.emit(f"Opened {Path(path).name}")
+
+
+@command()
+def save_keypoints(session: Session, path: str) -> None:
+    """Write the landmarks where they are put, or are on the face, with their weights: what ``open_keypoints`` reads."""
+    info, keypoints = session.avatar_info, session.keypoints
+    if info is None or keypoints is None:
+        return
+    given = torch.from_numpy(session.handles().astype(np.float32).clip(0, 1))
+    weights = torch.from_numpy(keypoints.weights(session.hold))
+    try:
+        write_keypoints(Path(path), given, weights, info.landmarks.names)
+    except OSError as error:
+        session.report(error)
+        return
+    session.told.emit(f"Saved {Path(path).name}")
+
+
+@command()
+def open_headset_images(session: Session, paths: list[str]) -> None:
+    """Open three headset images (mouth, left eye, right eye); the prior's guess is shown, then the fit refines it.
+
+    Where the open avatar is not driven by headset images, the embedded one that is takes its place.
+    """
+    files = [Path(p) for p in paths]
+    if len(files) != 3:
+        expected = "3 files (mouth, left eye, right eye)"
+        session.report(InputError("headset images", expected=expected, got=f"{len(files)} of them"))
+        return
+    files = in_camera_order(files)
+    current = session.avatar if session.avatar is not None and session.avatar.driving == "hmc" else None
+
+    def use(loaded: tuple[Avatar, AvatarInfo | None, np.ndarray]) -> None:
+        avatar, info, images = loaded
+        headset = HeadsetImages(images, (files[0].name, files[1].name, files[2].name))
+        before = session.document
+        if info is not None:
+            before = replace(Document.of_avatar(avatar, info), hold=session.hold)
+            session.told.emit(f"Switched to {info.name}, which headset images can drive")
+        after = replace(before, headset=headset, source=Source.HEADSET)
+        if session.avatar is None:
+            session.replace_document(after)
+        else:
+            session.edit("open headset images", restart=True, **vars(after))
+        session.opened.emit("headset", [str(path) for path in files])
+
+    session.runner.load("Opening headset images", lambda: load_headset(files, current, session.device), use)

@@ -1,0 +1,28 @@
+"""Undo, redo, and putting a message away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lipflow_studio.commands import command
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
+
+
+@command()
+def undo(session: Session) -> None:
+    """Take back the last edit."""
+    session.undo_stack.undo()
+
+
+@command()
+def redo(session: Session) -> None:
+    """Make the last undone edit again."""
+    session.undo_stack.redo()
+
+
+@command()
+def dismiss_problem(session: Session) -> None:
+    """Put the error message away."""
+    session.put_problem(None)
