@@ -30,12 +30,30 @@ def load_tensors(path: Path, *, what: str, kind: str) -> tuple[dict[str, Tensor]
     Raises:
         InputError: one line, if the file is missing, truncated, of another kind, or holds NaN or infinity.
     """
+    tensors, body = _read(path, what, kind, with_tensors=True)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{what} {path}, {key}", expected="finite numbers", got="NaN or infinity")
+    return tensors, body
+
+
+def load_body(path: Path, *, what: str, kind: str) -> dict[str, Any]:
+    """Read only the JSON body of such a file, however large its tensors are.
+
+    Raises:
+        InputError: one line, if the file is missing, truncated or of another kind.
+    """
+    return _read(path, what, kind, with_tensors=False)[1]
+
+
+def _read(path: Path, what: str, kind: str, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     name = f"{what} {path}"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             body = json.loads(metadata.get(KEY, "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            keys = file.keys() if with_tensors else ()
+            tensors = {key: file.get_tensor(key) for key in keys}
     except FileNotFoundError as error:
         raise InputError(name, expected="a file", got="none there") from error
     except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -44,9 +62,6 @@ def load_tensors(path: Path, *, what: str, kind: str) -> tuple[dict[str, Tensor]
     if not isinstance(body, dict) or body.get("format") != kind:
         found = body.get("format") if isinstance(body, dict) else None
         raise InputError(name, expected=f"a {kind} file", got=found or "a safetensors file from elsewhere")
-    for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise InputError(f"{name}, {key}", expected="finite numbers", got="NaN or infinity")
     return tensors, body
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``lipflow doctor | capture | train | fit | bench``.
+"""The command line: ``lipflow doctor | capture | train | sweep | fit | bench``.
 
 Each command is a frozen dataclass in ``lipflow.commands`` whose fields are its options; tyro makes the parser from
 them. Exit status 0 only when the job was done, 2 for bad input with one line that says what to mend.
@@ -19,6 +19,7 @@ from lipflow.commands.bench import Bench
 from lipflow.commands.capture import Check, Synthesize
 from lipflow.commands.doctor import Doctor
 from lipflow.commands.fit import Fit
+from lipflow.commands.sweep import SweepCommand
 from lipflow.commands.train import Train
 
 
@@ -45,6 +46,7 @@ Commands = (
     Annotated[Doctor, subcommand("doctor")]
     | Annotated[Capture, subcommand("capture")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[SweepCommand, subcommand("sweep")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Bench, subcommand("bench")]
 )
@@ -72,3 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("lipflow: stopped; run the same command again to go on where it can be resumed\n")
         return 130
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,78 +12,19 @@ import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar, AvatarConfig
-from lipflow.capture.headset import HeadsetAugmentation
 from lipflow.capture.packed import Batch, PackedCapture
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
 from lipflow.objective import Objective
 from lipflow.rendering import Renderer, make_renderer
 from lipflow.serial import config_hash, from_json, to_json
+from lipflow.training_config import TrainConfig, one_cycle
 from lipflow.training_start import build_avatar, provenance
 from lipflow.validation import Snapshot, snapshot, spread, validate
-from lipflow.variants import PRESETS, VARIANTS, Variant
 
 FORMAT = "lipflow-training"
 STORED_SAMPLES = 512  # codes of training frames that a finished avatar carries
 _RATE_WINDOW = 0.95  # of the moving average that the remaining time is reckoned with
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training run's result, but for the capture and the machine."""
-
-    variant: str = "lip-flow-kpt"  # a key of VARIANTS
-    sizes: AvatarConfig = field(default_factory=lambda: PRESETS["studio"].avatar)  # the variant sets the composition
-    seed: int = 0
-    steps: int = 10000
-    batch: int = 8
-    learning_rate: float = 5e-4  # Adam's peak; one cycle, up in 5 % of the steps and down to a 200th
-    clip: float = 10.0  # norm that gradients are clipped to
-    lambda_image: float = 0.1  # at 1 the images pull the mesh away from the tracked one
-    lambda_texture: float = 1.0  # of the texture as the camera saw it
-    lambda_mesh: float = 1.0
-    lambda_latent: float = 1e-2  # on the mean over the code's dimensions
-    image_every: int = 1  # the image term is taken in every n-th step; 0: never
-    image_rows: int = 0  # and for this many of the batch; 0: all
-    sigma_q: str | None = None  # instead of the variant's: a key of SIGMAS
-    latent_loss: str | None = None  # instead of the variant's: a key of LATENT_LOSSES
-    cycle: str | None = None  # instead of the variant's: a key of CYCLES
-    jitter: float = 0.1  # of the jittered cycle, in units of σp
-    augmentation: HeadsetAugmentation = field(default_factory=HeadsetAugmentation)  # of headset images
-    keypoint_noise: float = 1e-3  # standard deviation added to keypoints, in image widths
-    validate_every: int = 1000
-    validation_frames: int = 16  # of held-out expressions
-    log_every: int = 10  # steps between two readings of the scalars
-    snapshot_every: int = 250  # steps between two sample pictures
-
-    def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise InputError("variant", expected=" or ".join(VARIANTS), got=repr(self.variant))
-        counts = ("steps", "batch", "validate_every", "validation_frames", "log_every", "snapshot_every")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise InputError(name, expected="1 or more", got=getattr(self, name))
-        amounts = [name for name in vars(self) if name.startswith(("lambda_", "image_"))]
-        for name in (*amounts, "jitter", "keypoint_noise"):
-            if getattr(self, name) < 0:
-                raise InputError(name, expected="0 or more", got=getattr(self, name))
-        if self.learning_rate <= 0 or self.clip <= 0:
-            got = f"{self.learning_rate} and {self.clip}"
-            raise InputError("learning_rate and clip", expected="more than 0", got=got)
-
-    @staticmethod
-    def of(variant: str, preset: str = "studio", **changes: Any) -> TrainConfig:
-        """A preset's config for a variant; ``changes`` replace fields."""
-        if preset not in PRESETS:
-            raise InputError("preset", expected=" or ".join(PRESETS), got=repr(preset))
-        p = PRESETS[preset]
-        fields = {"steps": p.steps, "batch": p.batch, "image_every": p.image_every, "learning_rate": p.learning_rate}
-        return TrainConfig(**{"variant": variant, "sizes": p.avatar, **fields, **changes})
-
-    def row(self) -> Variant:
-        """The variant's row with this config's changes."""
-        row = VARIANTS[self.variant]
-        return replace(row, sigma_q=self.sigma_q or row.sigma_q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +224,7 @@ class Training:
         Raises:
             InputError: if it is another run's, or damaged.
         """
-        if body.get("config") != to_json(self.config):
+        if from_json(TrainConfig, body.get("config"), what=f"{what}, config") != self.config:
             raise InputError(what, expected="a run with this config", got="another run's")
         if body.get("capture") != self.packed.hash:
             raise InputError(what, expected="a run on this pack of the capture", got="one on another pack")
@@ -336,29 +276,3 @@ class Training:
         training = Training(config, packed, device, avatar=fresh)
         training.load_state_dict(tensors, body, what)
         return training
-
-
-def train(
-    config: TrainConfig,
-    packed: PackedCapture,
-    device: torch.device | str = "cpu",
-    *,
-    base: Avatar | None = None,
-    resume: Path | None = None,
-) -> Generator[TrainState, None, Avatar]:
-    """Train from the start, or from the checkpoint ``resume``; returns the finished avatar."""
-    training = (
-        Training(config, packed, device, base=base) if resume is None else Training.resume(resume, packed, device)
-    )
-    yield from training.run()
-    return training.finished_avatar()
-
-
-def one_cycle(step: int, steps: int, peak: float) -> float:
-    """The learning rate: from a tenth of ``peak`` up in 5 % of the steps, down to a 200th, along cosines."""
-    rise = max(1.0, 0.05 * steps)
-    if step < rise:
-        low, high, along = peak / 10, peak, step / rise
-    else:
-        low, high, along = peak, peak / 200, (step - rise) / max(1.0, steps - rise)
-    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * along))

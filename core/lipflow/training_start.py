@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipflow import __version__
 from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.capture.packed import PackedCapture
 from lipflow.checks import InputError
@@ -85,9 +86,8 @@ def mesh_pca(meshes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 def provenance() -> dict[str, object]:
     """Versions of what made a model, and the source's revision where it is a checkout."""
-    names = ("lipflow-studio", "torch", "numpy", "nflows", "numba")
-    versions = {}
-    for name in names:
+    versions = {"lipflow-studio": __version__}  # also where it runs from a copy that nobody installed
+    for name in ("torch", "numpy", "nflows", "numba"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

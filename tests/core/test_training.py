@@ -12,11 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from lipflow import __version__
 from lipflow.avatar import Avatar
 from lipflow.capture.multiface import open_capture
 from lipflow.capture.packed import PackedCapture, pack
 from lipflow.checks import InputError
-from lipflow.training import TrainConfig, Training, one_cycle, train
+from lipflow.serial import from_json
+from lipflow.training import Training
+from lipflow.training_config import TrainConfig, one_cycle
 from lipflow.training_start import mesh_pca
 from lipflow.variants import PARTS, VARIANTS
 from support.tiny_capture import write_tiny_capture
@@ -35,6 +38,9 @@ for _driving in ("hmc", "kpt"):
         f"lip-flow-{_driving}-no-cycle": (Q_AND_D, {"encoder", *P}),
         f"lip-flow-{_driving}-decode-p": (ALL, {"encoder", *P}),
         f"lip-flow-{_driving}-standard-normal": (Q_AND_D, {"encoder", *P}),
+        f"lip-flow-{_driving}-jittered": (ALL, {"encoder", *P}),
+        f"lip-flow-{_driving}-mc-kl": (Q_AND_D, {"encoder", *P}),
+        f"lip-flow-{_driving}-literal": (Q_AND_D, {"encoder", *P}),
     }
 
 
@@ -221,18 +227,18 @@ def test_states_tell_what_a_viewer_needs(packed: PackedCapture) -> None:
 
 @pytest.mark.parametrize("variant", ["dam", "dam-enc-kpt", "lip-flow-hmc"])
 def test_a_finished_avatar_carries_its_record_and_samples(variant: str, packed: PackedCapture, tmp_path: Path) -> None:
-    run = train(config(variant, steps=2), packed)
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            avatar: Avatar = stop.value
-            break
-    avatar.save(tmp_path / "a.safetensors", half=True)
+    training = Training(config(variant, steps=2), packed)
+    list(training.run())
+    training.finished_avatar().save(tmp_path / "a.safetensors", half=True)
     loaded = Avatar.load(tmp_path / "a.safetensors")
     assert loaded.record["variant"] == variant
     assert loaded.record["seed"] == 0
     assert loaded.record["step"] == 2
+    # The record tells how the networks were composed, not what the preset said before a variant had its say.
+    composed = from_json(TrainConfig, loaded.record["config"], what="record").sizes
+    assert (composed.driving, composed.prior) == (VARIANTS[variant].driving, VARIANTS[variant].prior)
+    assert loaded.record["config"]["sizes"]["driving"] == loaded.driving
+    assert loaded.record["versions"]["lipflow-studio"] == __version__
     assert len(loaded.record["config_hash"]) == 12
     assert loaded.samples_z is not None
     assert loaded.samples_z.shape == (12, 16)

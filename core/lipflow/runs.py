@@ -1,0 +1,166 @@
+"""A training run in its folder: who may write there, what is written when, and where the run stands.
+
+``run.json`` says what was begun, ``checkpoint.safetensors`` where it stands, ``avatar.safetensors`` that it is
+finished; ``logs/`` holds TensorBoard scalars, ``sample.png`` the latest picture. Every file is replaced whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from lipflow.avatar import Avatar
+from lipflow.avatar_file import FORMAT as AVATAR_FORMAT
+from lipflow.capture.packed import PackedCapture
+from lipflow.checkpoint import load_body
+from lipflow.checks import InputError
+from lipflow.device import describe_device
+from lipflow.files import replacing, write_json
+from lipflow.serial import config_hash, from_json, to_json
+from lipflow.training import FORMAT as TRAINING_FORMAT
+from lipflow.training import TrainConfig, Training, TrainState
+from lipflow.training_start import provenance
+
+CHECKPOINT, AVATAR, RECORD, SAMPLE, LOGS = (
+    "checkpoint.safetensors",
+    "avatar.safetensors",
+    "run.json",
+    "sample.png",
+    "logs",
+)
+_SAVE_SECONDS = 60.0  # between two checkpoints
+_LOOK_SECONDS = 0.2  # between two looks whether a folder has become free
+
+
+def is_finished(folder: Path, config: TrainConfig) -> bool:
+    """Whether the folder holds the avatar that ``config`` makes.
+
+    Raises:
+        InputError: if what lies there was made with another config.
+    """
+    finished = (folder / AVATAR).is_file()
+    if finished or (folder / CHECKPOINT).is_file():
+        begun = _config_of_avatar(folder) if finished else _config_of_record(folder)
+        if begun != config:
+            mend = "give the options that it was begun with, or another folder"
+            raise InputError(f"run {folder}", expected="the options that it was begun with", got="others", mend=mend)
+    return finished
+
+
+def steps_done(folder: Path, config: TrainConfig) -> int:
+    """How far a run stood when it last wrote something."""
+    if (folder / AVATAR).is_file():
+        return config.steps
+    try:
+        step = load_body(folder / CHECKPOINT, what="checkpoint", kind=TRAINING_FORMAT).get("step")
+    except InputError:  # not yet there
+        return 0
+    return step if isinstance(step, int) else 0
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a run's folder, made if need be, for this process alone; what a killed one left half-written is removed.
+
+    The claim ends with the process, however it ends.
+
+    Raises:
+        InputError: if another process trains there, and still does after ``patience_s`` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    deadline = time.monotonic() + patience_s
+    try:
+        while not _locked(handle):
+            if time.monotonic() > deadline:
+                raise InputError(f"run {folder}", expected="a folder to itself", got="one that another process uses")
+            time.sleep(_LOOK_SECONDS)
+        for name in (CHECKPOINT, AVATAR, RECORD, SAMPLE):
+            stem, suffix = os.path.splitext(name)
+            for half in folder.glob(f".{stem}.{'?' * 8}{suffix}"):
+                half.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+def opened(
+    folder: Path, config: TrainConfig, packed: PackedCapture, device: torch.device, base: Avatar | None
+) -> Training:
+    """The run of a folder: a new one, or the one that stopped there."""
+    is_finished(folder, config)  # refuses another run's folder
+    if (folder / CHECKPOINT).is_file():
+        return Training.resume(folder / CHECKPOINT, packed, device)
+    training = Training(config, packed, device, base=base)
+    record = {"config": to_json(config), "config_hash": config_hash(config), "capture": packed.name}
+    write_json(folder / RECORD, {**record, "device": describe_device(device), **provenance()})
+    return training
+
+
+def advance(training: Training, folder: Path) -> Generator[TrainState, None, None]:
+    """Train to the end and write as it goes; a stop writes a checkpoint first, the end the avatar."""
+    saved = time.monotonic()
+    # Scalars of steps that were lost to a kill come again.
+    with SummaryWriter(str(folder / LOGS), purge_step=training.step + 1) as board:
+        try:
+            for state in training.run():
+                _log(board, state, training.config.log_every)
+                if state.snapshot is not None and state.snapshot.picture is not None:
+                    with replacing(folder / SAMPLE) as beside:
+                        Image.fromarray(state.snapshot.picture).save(beside)
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    training.save(folder / CHECKPOINT)
+                    saved = time.monotonic()
+                yield state
+        finally:
+            training.save(folder / CHECKPOINT)
+    training.finished_avatar().save(folder / AVATAR, half=True)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks on folders: then only care keeps two processes apart
+        return True
+    return True
+
+
+def _config_of_avatar(folder: Path) -> TrainConfig | None:
+    record = load_body(folder / AVATAR, what="avatar", kind=AVATAR_FORMAT).get("record")
+    return _config(record, folder / AVATAR)
+
+
+def _config_of_record(folder: Path) -> TrainConfig | None:
+    try:
+        body = json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return _config(body, folder / RECORD)
+
+
+def _config(body: object, path: Path) -> TrainConfig | None:
+    """The config that a record names; None where it names none that this program knows."""
+    try:
+        return from_json(TrainConfig, body.get("config") if isinstance(body, dict) else None, what=f"{path}, config")
+    except InputError:
+        return None
+
+
+def _log(board: SummaryWriter, state: TrainState, every: int) -> None:
+    if state.step % every == 0:
+        for name, value in state.scalars.items():
+            board.add_scalar(f"train/{name}", value, state.step)
+    if state.snapshot is not None:
+        for name, value in (state.validation or {}).items():
+            board.add_scalar(f"held-out/{name}", value, state.step)
