@@ -22,6 +22,8 @@ from lipflow.rendering import warm_up
 from lipflow_studio import script, theme
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.metrics import Heartbeat, Latency, process_age
+from lipflow_studio.parts.desk import Desk
+from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
 
 SWITCH_S = 0.0005  # how long a worker may keep the interpreter from the window; Python's own is 5 ms
@@ -54,10 +56,12 @@ class Studio:
 
 def make_studio(application: QApplication, avatar: str, settings: QSettings | None = None) -> Studio:
     """Session, window and meters, with the window shown; the avatar is being opened meanwhile."""
-    session = Session()
+    session = Session(preferences=Preferences(settings))
     session.open_avatar(avatar)
-    theme.apply(application)
-    window = MainWindow(session, settings)
+    desk = session.part(Desk)
+    theme.apply(application, theme.chosen(desk.theme))
+    desk.theme_changed.connect(lambda choice: theme.apply(application, theme.chosen(choice)))
+    window = MainWindow(session)
     studio = Studio(application, session, window, Latency(), Heartbeat())
 
     def first_face() -> None:
@@ -88,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Open the studio; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        steps = script.load(options.script) if options.script else []
+        steps = script.load(options.script, Session.known_commands()) if options.script else []
         avatar = str(embedded.find_avatar(options.avatar))
     except InputError as error:
         sys.stderr.write(f"lipflow-studio: {error}\n")

@@ -1,4 +1,7 @@
-"""The menus, one row an action; the shortcut sheet is made from the same table."""
+"""The menus, one row an action; the shortcut sheet is made from the same table.
+
+An action gives the Session a command, so that it is recorded. A new one is a row here and a command.
+"""
 
 from __future__ import annotations
 
@@ -6,55 +9,204 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lipflow_studio import demo_inputs
+from lipflow_studio.commands.fitting import toggle_fit
+from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.recent import Recent
+from lipflow_studio.parts.scripts import Scripts
+
 if TYPE_CHECKING:
-    from lipflow_studio.main_window import MainWindow
+    from lipflow_studio.session import Session
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Files that an action asks for before it runs."""
+
+    title: str
+    kinds: str  # as Qt's file dialogs filter them
+    several: bool = False  # its command takes a list of paths
+    save: str = ""  # the suggested name of a file to be written; empty: files to be read
+
+
+def _always(session: Session) -> bool:
+    return True
+
+
+def _has_avatar(session: Session) -> bool:
+    return session.avatar_info is not None
+
+
+def _has_selection(session: Session) -> bool:
+    return bool(session.selection)
 
 
 @dataclass(frozen=True)
 class ActionRow:
     """An entry of a menu."""
 
-    menu: str
-    name: str  # unique; or one of separator, embedded, docks
+    menu: str  # with "/" before the title of a submenu
+    name: str  # unique; "separator"; or one of the submenus that fill themselves, see ``menus.FILLED``
     text: str = ""
     keys: tuple[str, ...] = ()
-    run: Callable[[MainWindow], object] = lambda window: None
+    run: Callable[..., object] = _always  # of the Session, and of the path or paths that were asked for
     tip: str = ""
+    ask: Ask | None = None
+    enabled: Callable[[Session], bool] = _always
+    checked: Callable[[Session], bool] | None = None  # for entries that are on or off
+    title: Callable[[Session], str] | None = None  # for entries that say what they would do
+
+
+ANYTHING = "All that can be opened (*.safetensors *.json *.csv *.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
+IMAGES = "Images (*.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
+AVATARS = "Avatars (*.safetensors)"
+KEYPOINTS = "Keypoints (*.json *.csv)"
+SCRIPTS = "Scripts (*.json)"
+
+
+def _theme(choice: str, text: str) -> ActionRow:
+    return ActionRow(
+        "&View/Theme",
+        f"theme_{choice}",
+        text,
+        run=lambda s: s.part(Desk).set_theme(choice),
+        checked=lambda s: s.part(Desk).theme == choice,
+    )
 
 
 ACTIONS = (
-    ActionRow("&File", "open_avatar", "Open avatar…", ("Ctrl+O",), lambda w: w.open_avatar()),
-    ActionRow("&File", "embedded"),
+    ActionRow("&File", "open", "Open…", ("Ctrl+O",), lambda s, paths: s.open(paths), ask=Ask("Open", ANYTHING, True)),
+    ActionRow("&File/Open recent", "recent"),
+    ActionRow("&File/Embedded avatars", "embedded"),
     ActionRow("&File", "separator"),
-    ActionRow("&File", "open_headset", "Open headset images…", ("Ctrl+H",), lambda w: w.open_headset_images()),
-    ActionRow("&File", "open_keypoints", "Open keypoints…", ("Ctrl+K",), lambda w: w.open_keypoints()),
-    ActionRow("&File", "separator"),
-    ActionRow("&File", "save_script", "Save commands as script…", (), lambda w: w.save_script()),
-    ActionRow("&File", "separator"),
-    ActionRow("&File", "quit", "Quit", ("Ctrl+Q",), lambda w: w.close()),
-    ActionRow("&Edit", "select_all", "Select all keypoints", ("Ctrl+A",), lambda w: w.keypoint_view().select_all()),
-    ActionRow("&Edit", "pin", "Pin selected", ("P",), lambda w: w.session.pin(True)),
-    ActionRow("&Edit", "unpin", "Unpin selected", ("U",), lambda w: w.session.pin(False)),
-    ActionRow("&Edit", "symmetric", "Symmetric drag on or off", ("S",), lambda w: w.keypoint_view().toggle_symmetry()),
     ActionRow(
-        "&Edit", "reset_selected", "Reset selected keypoints", ("Backspace",), lambda w: w.keypoint_view().reset()
+        "&File",
+        "open_avatar",
+        "Open avatar…",
+        (),
+        lambda s, path: s.open_avatar(path),
+        ask=Ask("Open avatar", AVATARS),
     ),
-    ActionRow("&Edit", "reset_all", "Reset all keypoints", ("Shift+Backspace",), lambda w: w.session.reset_keypoints()),
-    ActionRow("&View", "left", "Look from the left", ("1",), lambda w: w.session.view_from("left")),
-    ActionRow("&View", "front", "Look from the front", ("2",), lambda w: w.session.view_from("front")),
-    ActionRow("&View", "right", "Look from the right", ("3",), lambda w: w.session.view_from("right")),
-    ActionRow("&View", "reset_camera", "Reset the camera", ("R",), lambda w: w.session.reset_camera()),
+    ActionRow(
+        "&File",
+        "open_headset",
+        "Open headset images…",
+        ("Ctrl+H",),
+        lambda s, paths: s.open_headset_images(paths),
+        ask=Ask("Open three headset images", IMAGES, True),
+    ),
+    ActionRow(
+        "&File",
+        "open_demo",
+        "Open the demo's headset images",
+        (),
+        lambda s: s.open_headset_images([str(path) for path in demo_inputs.headset_images()]),
+        enabled=lambda s: demo_inputs.available(),
+    ),
+    ActionRow(
+        "&File",
+        "open_keypoints",
+        "Open keypoints…",
+        ("Ctrl+K",),
+        lambda s, path: s.open_keypoints(path),
+        ask=Ask("Open keypoints", KEYPOINTS),
+        enabled=_has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "save_keypoints",
+        "Save keypoints as…",
+        (),
+        lambda s, path: s.save_keypoints(path),
+        ask=Ask("Save keypoints", KEYPOINTS, save="keypoints.json"),
+        enabled=_has_avatar,
+    ),
+    ActionRow("&File", "separator"),
+    ActionRow(
+        "&File",
+        "play_script",
+        "Play a script…",
+        (),
+        lambda s, path: s.part(Scripts).play(path),
+        ask=Ask("Play a script", SCRIPTS),
+    ),
+    ActionRow(
+        "&File",
+        "save_script",
+        "Save what was done as a script…",
+        (),
+        lambda s, path: s.part(Scripts).save(path),
+        ask=Ask("Save what was done", SCRIPTS, save="studio.json"),
+    ),
+    ActionRow("&File", "separator"),
+    ActionRow("&File", "quit", "Quit", ("Ctrl+Q",), lambda s: s.part(Desk).quit()),
+    ActionRow(
+        "&Edit",
+        "undo",
+        "Undo",
+        ("Ctrl+Z",),
+        lambda s: s.undo(),
+        enabled=lambda s: s.undo_stack.canUndo(),
+        title=lambda s: f"Undo {s.undo_stack.undoText()}".strip(),
+    ),
+    ActionRow(
+        "&Edit",
+        "redo",
+        "Redo",
+        ("Ctrl+Shift+Z", "Ctrl+Y"),
+        lambda s: s.redo(),
+        enabled=lambda s: s.undo_stack.canRedo(),
+        title=lambda s: f"Redo {s.undo_stack.redoText()}".strip(),
+    ),
+    ActionRow("&Edit", "separator"),
+    ActionRow(
+        "&Edit", "select_all", "Select all keypoints", ("Ctrl+A",), lambda s: s.select_all(), enabled=_has_avatar
+    ),
+    ActionRow("&Edit", "pin", "Pin selected", ("P",), lambda s: s.pin(True), enabled=_has_selection),
+    ActionRow("&Edit", "unpin", "Unpin selected", ("U",), lambda s: s.pin(False), enabled=_has_selection),
+    ActionRow(
+        "&Edit",
+        "symmetric",
+        "Symmetric drag",
+        ("S",),
+        lambda s: s.set_symmetric(not s.symmetric),
+        "The mirror image of a moved keypoint moves along",
+        checked=lambda s: s.symmetric,
+    ),
+    ActionRow(
+        "&Edit",
+        "reset_selected",
+        "Reset selected keypoints",
+        ("Backspace",),
+        lambda s: s.reset_keypoints(selected=True),
+        enabled=_has_selection,
+    ),
+    ActionRow(
+        "&Edit",
+        "reset_all",
+        "Reset all keypoints",
+        ("Shift+Backspace",),
+        lambda s: s.reset_keypoints(),
+        enabled=_has_avatar,
+    ),
+    ActionRow("&View", "left", "Look from the left", ("1",), lambda s: s.view_from("left")),
+    ActionRow("&View", "front", "Look from the front", ("2",), lambda s: s.view_from("front")),
+    ActionRow("&View", "right", "Look from the right", ("3",), lambda s: s.view_from("right")),
+    ActionRow("&View", "reset_camera", "Reset the camera", ("R",), lambda s: s.reset_camera()),
     ActionRow("&View", "separator"),
-    ActionRow("&View", "docks"),
-    ActionRow("&View", "separator"),
-    ActionRow("&View", "reset_layout", "Reset the layout", (), lambda w: w.reset_layout()),
-    ActionRow("F&it", "run", "Run or pause", ("Space",), lambda w: w.fit_panel().toggle()),
-    ActionRow("F&it", "step", "Step", (".",), lambda w: w.session.step_fit()),
-    ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda w: w.session.reset_fit()),
-    ActionRow("&Help", "shortcuts", "Keyboard shortcuts", ("?", "F1"), lambda w: w.show_shortcuts()),
-    ActionRow("&Help", "about", "About LiP-Flow Studio", (), lambda w: w.show_about()),
-    ActionRow("&Help", "licences", "Licences", (), lambda w: w.show_licences()),
-    ActionRow("&Help", "dismiss", "Dismiss the error message", ("Esc",), lambda w: w.session.dismiss_problem()),
+    ActionRow("&View/Panels", "panels"),
+    _theme("system", "As the system"),
+    _theme("light", "Light"),
+    _theme("dark", "Dark"),
+    ActionRow("&View", "reset_layout", "Reset the layout", (), lambda s: s.part(Desk).reset_layout()),
+    ActionRow("F&it", "run", "Run or pause", ("Space",), toggle_fit, enabled=_has_avatar),
+    ActionRow("F&it", "step", "Step", (".",), lambda s: s.step_fit(), enabled=_has_avatar),
+    ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda s: s.reset_fit(), enabled=_has_avatar),
+    ActionRow("&Help", "shortcuts", "Keyboard shortcuts", ("?", "F1"), lambda s: s.part(Desk).show_sheet("shortcuts")),
+    ActionRow("&Help", "about", "About LiP-Flow Studio", (), lambda s: s.part(Desk).show_sheet("about")),
+    ActionRow("&Help", "licences", "Licences", (), lambda s: s.part(Desk).show_sheet("licences")),
+    ActionRow("&Help", "dismiss", "Dismiss the error message", ("Esc",), lambda s: s.dismiss_problem()),
+    ActionRow("&Help", "forget_recent", "Forget the recent files", (), lambda s: s.part(Recent).clear()),
 )
 
 GESTURES = (
@@ -62,6 +214,7 @@ GESTURES = (
     ("Keypoints", "click, Shift+click", "select one, add or remove one"),
     ("Keypoints", "drag on empty ground", "select with a rubber band (Shift: add)"),
     ("Keypoints", "arrow keys", "nudge by one pixel (Shift: five)"),
+    ("Keypoints", "right click", "pin weakly or strongly, unpin, reset"),
     ("Keypoints", "wheel, middle drag", "zoom, pan; double click frames the face"),
     ("3D view", "drag", "orbit"),
     ("3D view", "right or Shift drag", "pan"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from html import escape
 
-from PySide6.QtCore import QSize
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QIcon, QKeySequence
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
 
 from lipflow_studio.actions import ACTIONS, GESTURES
-from lipflow_studio.theme import DARK
+from lipflow_studio.theme import current
 
 COMPONENTS = ("torch", "numpy", "numba", "PySide6-Essentials", "vispy", "pyqtgraph", "safetensors", "nflows", "pillow")
 DISTRIBUTION = "lipflow-studio"
@@ -22,10 +23,11 @@ class _Sheet(QDialog):
 
     def __init__(self, parent: QWidget, title: str, html: str, size: QSize) -> None:
         super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(title)
         self.resize(size)
         self.text = QTextBrowser()
-        self.text.setHtml(f"<style>td {{ padding: 3px 14px 3px 0 }} h3 {{ color: {DARK.accent} }}</style>{html}")
+        self.text.setHtml(f"<style>td {{ padding: 3px 14px 3px 0 }} h3 {{ color: {current().accent} }}</style>{html}")
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.button(QDialogButtonBox.StandardButton.Close).setIcon(QIcon())
         buttons.rejected.connect(self.reject)
@@ -37,7 +39,7 @@ class _Sheet(QDialog):
 class Shortcuts(_Sheet):
     """Every key and gesture."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, gl_name: str) -> None:
         super().__init__(parent, "Keyboard shortcuts", shortcut_sheet(), QSize(560, 640))
 
 
@@ -60,16 +62,18 @@ class About(_Sheet):
 class Licences(_Sheet):
     """This program's licence, the notices of its data, and the licences of what it is built on."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, gl_name: str) -> None:
         super().__init__(parent, "Licences", licence_sheet(), QSize(680, 640))
+
+
+# What the Help menu shows, made for a window and the name of what draws in it.
+SHEETS: dict[str, Callable[[QWidget, str], QDialog]] = {"shortcuts": Shortcuts, "about": About, "licences": Licences}
 
 
 def shortcut_sheet() -> str:
     parts = []
-    for menu in dict.fromkeys(row.menu for row in ACTIONS):
+    for menu in dict.fromkeys(row.menu for row in ACTIONS if row.keys):
         rows = [(_keys(row.keys), row.text) for row in ACTIONS if row.menu == menu and row.keys]
-        if menu == "&Edit":
-            rows = [("Ctrl+Z", "Undo"), ("Ctrl+Shift+Z", "Redo"), *rows]
         parts.append((menu.replace("&", ""), rows))
     for place in dict.fromkeys(g[0] for g in GESTURES):
         parts.append((place, [(keys, what) for p, keys, what in GESTURES if p == place]))

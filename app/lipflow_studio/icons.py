@@ -1,12 +1,14 @@
-"""The studio's icons: strokes on a 24×24 grid, drawn in the colour of the moment."""
+"""The studio's icons: strokes on a 24×24 grid, drawn in the theme's colours whenever they are painted."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QSize, Qt
-from PySide6.QtGui import QIcon, QPainter, QPixmap
+import functools
+
+from PySide6.QtCore import QByteArray, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QIcon, QIconEngine, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
-from lipflow_studio.theme import DARK
+from lipflow_studio.theme import current
 
 # Path data of SVG: round strokes of width 1.7; a leading "*" fills instead.
 PATHS = {
@@ -32,26 +34,41 @@ PATHS = {
 }
 
 
-def icon(name: str, colour: str = DARK.text, size: int = 18) -> QIcon:
-    """The icon, with a dimmer picture for disabled buttons."""
-    result = QIcon()
-    result.addPixmap(_pixmap(name, colour, size), QIcon.Mode.Normal)
-    result.addPixmap(_pixmap(name, "#565d6b", size), QIcon.Mode.Disabled)
-    return result
+def icon(name: str) -> QIcon:
+    """The icon; dimmer on disabled buttons, and in the colours of whichever theme is on."""
+    return QIcon(_Strokes(name))
 
 
-def _pixmap(name: str, colour: str, size: int) -> QPixmap:
+class _Strokes(QIconEngine):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
+        look = current()
+        colour = look.disabled if mode == QIcon.Mode.Disabled else look.text
+        renderer = QSvgRenderer(QByteArray(_svg(self._name, colour)))
+        renderer.render(painter, QRectF(rect))
+
+    def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+        pixmap = QPixmap(size)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(pixmap)
+        self.paint(painter, pixmap.rect(), mode, state)
+        painter.end()
+        return pixmap
+
+    def clone(self) -> QIconEngine:
+        return _Strokes(self._name)
+
+
+@functools.cache
+def _svg(name: str, colour: str) -> bytes:
     path = PATHS[name]
     style = (
         f'fill="{colour}"'
         if path.startswith("*")
         else f'fill="none" stroke="{colour}" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round"'
     )
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="{path.lstrip("*")}" {style}/></svg>'
-    pixmap = QPixmap(QSize(size, size) * 2)  # sharp at 200 %
-    pixmap.setDevicePixelRatio(2)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    QSvgRenderer(QByteArray(svg.encode())).render(painter, pixmap.rect().toRectF().adjusted(0, 0, -size, -size))
-    painter.end()
-    return pixmap
+    body = f'<path d="{path.lstrip("*")}" {style}/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">{body}</svg>'.encode()

@@ -23,7 +23,8 @@ class FileKind:
     """What a file, or a few together, can be. The first row of ``KINDS`` that takes the files opens them."""
 
     name: str  # also of its list of recent files
-    title: str  # for messages and dialogs
+    title: str  # for messages
+    heading: str  # for the menu of recent files
     suffixes: tuple[str, ...]  # of its files, in lower case
     command: str  # of the Session, that opens it
     takes: Callable[[list[Path]], bool]  # looks into files where suffixes do not tell kinds apart
@@ -46,6 +47,7 @@ KINDS = (
     FileKind(
         "avatar",
         "an avatar (.safetensors)",
+        "Avatars",
         (".safetensors",),
         "open_avatar",
         lambda paths: _single(".safetensors")(paths) or _is_run(paths),
@@ -53,6 +55,7 @@ KINDS = (
     FileKind(
         "keypoints",
         "keypoints (.json, .csv)",
+        "Keypoints",
         (".json", ".csv"),
         "open_keypoints",
         _single(".json", ".csv"),
@@ -60,6 +63,7 @@ KINDS = (
     FileKind(
         "headset",
         "three headset images",
+        "Headset images",
         IMAGES,
         "open_headset_images",
         _are_images,

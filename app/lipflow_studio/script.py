@@ -7,9 +7,9 @@ seconds; ``wait_for`` is "face" (one is shown), "load" (nothing is being opened)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -18,7 +18,9 @@ from lipflow.checks import InputError
 from lipflow.files import replacing
 from lipflow_studio.commands import Step
 from lipflow_studio.document import Status
-from lipflow_studio.session import Session, command_names
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
 
 CONDITIONS: dict[str, Callable[[Session], bool]] = {
     "face": lambda s: s.picture is not None and s.picture.texture is not None,
@@ -29,8 +31,8 @@ TIMEOUT_S = 120.0
 TICK_MS = 10
 
 
-def load(path: Path) -> list[dict[str, Any]]:
-    """Read a script.
+def load(path: Path, known: Collection[str]) -> list[Step]:
+    """Read a script of ``known`` commands.
 
     Raises:
         InputError: if it is no list of known commands and waits.
@@ -43,13 +45,13 @@ def load(path: Path) -> list[dict[str, Any]]:
     if not isinstance(steps, list):
         raise InputError(what, expected="a list of commands", got=type(steps).__name__)
     for number, step in enumerate(steps, 1):
-        known = isinstance(step, dict) and (
-            step.get("command") in command_names()
+        is_step = isinstance(step, dict) and (
+            step.get("command") in known
             or isinstance(step.get("wait"), int | float)
             or step.get("wait_for") in CONDITIONS
         )
-        if not known:
-            expected = "a command of " + ", ".join(sorted(command_names())) + ", a wait or a wait_for"
+        if not is_step:
+            expected = "a command of " + ", ".join(sorted(known)) + ", a wait or a wait_for"
             raise InputError(f"{what}, step {number}", expected=expected, got=str(step)[:80])
     return steps
 
@@ -72,7 +74,7 @@ class Player(QObject):
 
     finished = Signal()
 
-    def __init__(self, session: Session, steps: Sequence[dict[str, Any]], parent: QObject | None = None) -> None:
+    def __init__(self, session: Session, steps: Sequence[Step], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._session, self._steps, self._at = session, steps, 0
         self._waited = 0.0

@@ -125,7 +125,7 @@ class Session(QObject):
         self.document = Document()
         self.selection: frozenset[int] = frozenset()
         self.symmetric = False
-        self.status = Status.IDLE
+        self.status: Status = Status.IDLE
         self.fit: FitUpdate | None = None
         self.picture: Picture | None = None
         self.camera = Orbit()
@@ -212,13 +212,19 @@ class Session(QObject):
     def command_name(self, name: str) -> str:
         return name
 
+    @staticmethod
+    @functools.cache
+    def known_commands() -> frozenset[str]:
+        """Every command that a script can give."""
+        return frozenset(names_of(Session)) | {f"{kind.name}.{name}" for kind in PARTS for name in names_of(kind)}
+
     def give(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Give a command by its name, as scripts do.
 
         Raises:
             KeyError: for a command that it does not have.
         """
-        if name not in command_names():
+        if name not in self.known_commands():
             raise KeyError(name)
         part, _, method = name.rpartition(".")
         getattr(self.parts[part] if part else self, method)(*args, **kwargs)
@@ -301,6 +307,7 @@ class Session(QObject):
 
     def close(self) -> bool:
         """End all workers; True if none is left."""
+        self.undo_stack.blockSignals(True)  # it says that it is empty even while it is destroyed
         ended = [self.runner.close(), *(part.close() for part in self.parts.values())]
         return all(ended)
 
@@ -391,9 +398,3 @@ def _observes_otherwise(before: Document, after: Document) -> bool:
         return True
     given = before.has_observation or after.has_observation
     return given and any(getattr(after, name) is not getattr(before, name) for name in OBSERVED)
-
-
-@functools.cache
-def command_names() -> frozenset[str]:
-    """Every command that a script can give."""
-    return frozenset(names_of(Session)) | {f"{kind.name}.{name}" for kind in PARTS for name in names_of(kind)}

@@ -122,12 +122,12 @@ def settings(tmp_path: Path) -> QSettings:
 
 
 @pytest.fixture
-def make_window(qtbot: QtBot, settings: QSettings) -> Iterator[Callable[[Session], MainWindow]]:
+def make_window(qtbot: QtBot) -> Iterator[Callable[[Session], MainWindow]]:
     """Shows a window on a Session; closed at the end."""
     windows: list[MainWindow] = []
 
     def make(session: Session) -> MainWindow:
-        window = MainWindow(session, settings)
+        window = MainWindow(session)
         windows.append(window)
         window.show()
         qtbot.waitExposed(window)

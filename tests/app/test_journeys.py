@@ -76,14 +76,16 @@ def test_a_recorded_session_can_be_played_again(qtbot: QtBot, studio: Studio, tm
         {"wait": 0.05},
     ]
     (tmp_path / "s.json").write_text(json.dumps(steps))
-    player = script.Player(studio.session, script.load(tmp_path / "s.json"), studio.session)
+    player = script.Player(studio.session, script.load(tmp_path / "s.json", Session.known_commands()), studio.session)
     with qtbot.waitSignal(player.finished, timeout=60_000):
         player.start()
     assert studio.session.camera.azimuth == -50.0
     wait_for_fit(qtbot, studio.session)
     first = studio.session.keypoints
     script.save(tmp_path / "again.json", studio.session.recorded)
-    again = script.Player(studio.session, script.load(tmp_path / "again.json"), studio.session)
+    again = script.Player(
+        studio.session, script.load(tmp_path / "again.json", Session.known_commands()), studio.session
+    )
     with qtbot.waitSignal(again.finished, timeout=60_000):
         again.start()
     wait_for(qtbot, lambda: not studio.session.loading)
@@ -98,7 +100,7 @@ def test_a_recorded_session_can_be_played_again(qtbot: QtBot, studio: Studio, tm
 def test_bad_scripts_are_named_by_their_step(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(InputError, match="script"):
-        script.load(tmp_path / "s.json")
+        script.load(tmp_path / "s.json", Session.known_commands())
 
 
 def test_a_script_that_misuses_a_command_is_reported(qtbot: QtBot, session: Session) -> None:

@@ -102,7 +102,7 @@ def test_a_symmetric_drag_moves_the_mirror_image_the_other_way(
     info = replace(info, landmarks=replace(info.landmarks, mirror=mirror))
     session.document = replace(session.document, info=info)
     session.avatar_changed.emit(info)
-    keypoints.toggle_symmetry()
+    session.set_symmetric(True)
     before = session.handles().copy()
     drag(keypoints.canvas, keypoints.canvas.position_of(0), QPointF(10, 6))
     moved = session.keypoints.given - before

@@ -55,7 +55,8 @@ class Recording:
 class Commanded(Protocol):
     """Whoever has commands: the Session and its parts."""
 
-    recording: Recording
+    @property
+    def recording(self) -> Recording: ...
 
     def command_name(self, name: str) -> str:
         """What scripts call the command."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
+from lipflow_studio import demo_inputs
 from lipflow_studio.panels.fit_panel import FitPanel
+from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.curve_view import CurveView
 from lipflow_studio.views.hmc_view import HmcView
@@ -17,18 +19,32 @@ from lipflow_studio.views.keypoint_view import KeypointView
 
 @dataclass(frozen=True)
 class PanelRow:
-    """How a panel is docked."""
+    """How a panel is docked in the first layout."""
 
-    name: str  # of the dock, for the remembered layout
+    name: str  # of the dock, for scripts and the remembered layout
     title: str
     make: Callable[[Session], QWidget]
     area: Qt.DockWidgetArea
-    size: int  # pixels in the first layout: width at the sides, height at the bottom and of stacked docks
+    width: int = 300  # pixels, of a panel at a side
+    height: int = 0  # pixels, of a panel that shares its area with others above or below; 0: what is left
+    beside: str | None = None  # a panel above in the table, as whose tab it stands
+    shown: bool = True  # whether it is there before it was asked for
 
+
+def _headset(session: Session) -> QWidget:
+    view, desk = HmcView(session), session.part(Desk)
+    view.open_asked.connect(lambda: desk.ask("open_headset"))
+    view.demo_asked.connect(lambda: desk.ask("open_demo"))
+    view.demo_button.setVisible(demo_inputs.available())
+    return view
+
+
+LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
+BOTTOM = Qt.DockWidgetArea.BottomDockWidgetArea
 
 PANELS = (
-    PanelRow("keypoints", "Keypoints", KeypointView, Qt.DockWidgetArea.LeftDockWidgetArea, 330),
-    PanelRow("fit", "Fit", FitPanel, Qt.DockWidgetArea.RightDockWidgetArea, 300),
-    PanelRow("curves", "Curves", CurveView, Qt.DockWidgetArea.RightDockWidgetArea, 300),
-    PanelRow("headset", "Headset", HmcView, Qt.DockWidgetArea.BottomDockWidgetArea, 176),
+    PanelRow("keypoints", "Keypoints", KeypointView, LEFT, width=330),
+    PanelRow("fit", "Fit", FitPanel, RIGHT, height=430),
+    PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
+    PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
 )

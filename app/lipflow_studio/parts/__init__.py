@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from lipflow_studio.parts.base import Part
+from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.recent import Recent
+from lipflow_studio.parts.scripts import Scripts
 
-PARTS: tuple[type[Part], ...] = ()
+PARTS: tuple[type[Part], ...] = (Desk, Recent, Scripts)
 
 __all__ = ["PARTS", "Part"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QSize, QTimer
+from PySide6.QtCore import QEvent, QSize, QTimer
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lipflow_studio.document import FitUpdate
 from lipflow_studio.session import Session
-from lipflow_studio.theme import DARK, SERIES
+from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import dressed, label
 
 REDRAW_MS = 250  # plots are the dearest thing to draw in the window
@@ -28,13 +28,13 @@ class CurveView(QWidget):
         self.energy, self.likelihood = _plot(), _plot()
         self.likelihood.setXLink(self.energy)
         self.energy.getPlotItem().getAxis("bottom").setStyle(showValues=False)
-        self._total = self.energy.plot(pen=pg.mkPen(SERIES["energy"], width=1.6))
-        self._data = self.energy.plot(pen=pg.mkPen(SERIES["data"], width=1.6))
-        self._log_p = self.likelihood.plot(pen=pg.mkPen(SERIES["likelihood"], width=1.6))
-        layout.addWidget(_legend(("Energy", "energy"), ("data part", "data")))
-        layout.addWidget(self.energy, 1)
-        layout.addWidget(_legend(("log p(z), nats", "likelihood")))
-        layout.addWidget(self.likelihood, 1)
+        self._total, self._data = self.energy.plot(), self.energy.plot()
+        self._log_p = self.likelihood.plot()
+        self._legends = (label("", "legend"), label("", "legend"))
+        for title, plot in zip(self._legends, (self.energy, self.likelihood)):
+            layout.addWidget(title)
+            layout.addWidget(plot, 1)
+        self._dress()
         self._latest: FitUpdate | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_MS)
@@ -43,6 +43,25 @@ class CurveView(QWidget):
         session.fit_changed.connect(self._show_fit)
         self._show_fit(session.fit)
         self._draw()
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.StyleChange:
+            self._dress()
+        super().changeEvent(event)
+
+    def _dress(self) -> None:
+        """Put the theme's colours on."""
+        look = current()
+        for plot in (self.energy, self.likelihood):
+            plot.setBackground(look.panel)
+            for side in ("left", "bottom"):
+                axis = plot.getPlotItem().getAxis(side)
+                axis.setPen(pg.mkPen(look.line))
+                axis.setTextPen(pg.mkPen(look.muted))
+        for line, key in ((self._total, "energy"), (self._data, "data"), (self._log_p, "likelihood")):
+            line.setPen(pg.mkPen(look.series[key], width=1.6))
+        self._legends[0].setText(_legend(("Energy", "energy"), ("data part", "data")))
+        self._legends[1].setText(_legend(("log p(z), nats", "likelihood")))
 
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is drawn: iterations, energies and log-likelihoods."""
@@ -66,14 +85,14 @@ class CurveView(QWidget):
         self.likelihood.getPlotItem().getAxis("bottom").setStyle(showValues=len(rows) > 0)
 
 
-def _legend(*series: tuple[str, str]) -> QWidget:
+def _legend(*series: tuple[str, str]) -> str:
     """The plot's title: each curve's name in its colour."""
-    text = "&nbsp;&nbsp;&nbsp;".join(f"<span style='color:{SERIES[key]}'>{name}</span>" for name, key in series)
-    return label(text, "legend")
+    colours = current().series
+    return "&nbsp;&nbsp;&nbsp;".join(f"<span style='color:{colours[key]}'>{name}</span>" for name, key in series)
 
 
 def _plot() -> pg.PlotWidget:
-    plot = pg.PlotWidget(background=DARK.panel)
+    plot = pg.PlotWidget()
     plot.setFrameShape(plot.Shape.NoFrame)
     item = plot.getPlotItem()
     item.setMenuEnabled(False)
@@ -82,8 +101,6 @@ def _plot() -> pg.PlotWidget:
     item.showGrid(x=True, y=True, alpha=0.12)
     for side in ("left", "bottom"):
         axis = item.getAxis(side)
-        axis.setPen(pg.mkPen(DARK.line))
-        axis.setTextPen(pg.mkPen(DARK.muted))
         axis.setStyle(tickLength=-4, maxTickLevel=1, autoExpandTextSpace=False)
     item.getAxis("left").setWidth(44)
     item.getAxis("bottom").setHeight(18)

@@ -13,7 +13,7 @@ from vispy.gloo.context import FakeCanvas, set_current_canvas
 
 from lipflow_studio.document import AvatarInfo, ByteArray, Picture
 from lipflow_studio.orbit import Orbit
-from lipflow_studio.theme import DARK
+from lipflow_studio.theme import current
 
 GL_RENDERER = 0x1F01
 KEPT_TARGETS = 3
@@ -64,8 +64,6 @@ class HeadPainter:
         self._canvas = FakeCanvas()
         self._backdrop = gloo.Program(BACKDROP_VERTEX_SHADER, BACKDROP_FRAGMENT_SHADER)
         self._backdrop["corner"] = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32)
-        self._backdrop["inner"] = _rgb(DARK.canvas_top)
-        self._backdrop["outer"] = _rgb(DARK.canvas_bottom)
         self._program = gloo.Program(VERTEX_SHADER, FRAGMENT_SHADER)
         self._faces: gloo.IndexBuffer | None = None
         self._positions: gloo.VertexBuffer | None = None
@@ -106,9 +104,11 @@ class HeadPainter:
     def draw(self, orbit: Orbit, width: int, height: int) -> QImage:
         """The head as ``orbit`` sees it."""
         self._enter()
+        look = current()
+        self._backdrop["inner"], self._backdrop["outer"] = _rgb(look.canvas_top), _rgb(look.canvas_bottom)
         with self._target(width, height) as target:
             gloo.set_viewport(0, 0, width, height)
-            gloo.clear(color=_rgb(DARK.canvas_bottom), depth=True)
+            gloo.clear(color=_rgb(look.canvas_bottom), depth=True)
             gloo.set_state(depth_test=False, blend=False, cull_face=False)
             self._backdrop.draw("triangle_strip")
             if self._texture is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 
-from PySide6.QtCore import QPointF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lipflow_studio.document import AvatarInfo, Picture, Status
 from lipflow_studio.orbit import Orbit
 from lipflow_studio.session import Session
-from lipflow_studio.theme import DARK
+from lipflow_studio.theme import current
 from lipflow_studio.views.head_painter import HeadPainter
 from lipflow_studio.widgets.make import label, strip, tool
 
@@ -104,10 +104,15 @@ class HeadCanvas(QWidget):
 
     # Painting
 
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.StyleChange:
+            self._redraw()
+        super().changeEvent(event)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         if self._painter is None:
-            painter.fillRect(self.rect(), QColor(DARK.canvas_bottom))
+            painter.fillRect(self.rect(), QColor(current().canvas_bottom))
             painter.end()
             return
         if self._image is None or self._drawn_size != self.size():

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 
 from lipflow_studio.document import CAMERA_NAMES, FitUpdate, FloatArray, HeadsetImages, Source
 from lipflow_studio.session import Session
-from lipflow_studio.theme import DARK
+from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import button, dressed, label
 
 ERROR_WHITE = 0.25  # absolute difference that is drawn brightest
@@ -75,14 +75,14 @@ class CameraTriple(QWidget):
         small = QFont(self.font())
         small.setPixelSize(11)
         painter.setFont(small)
-        painter.setPen(QColor(DARK.text))
+        painter.setPen(QColor(current().text))
         across = QRectF(left, top - self.CAPTION, 3 * w + 2 * self.GAP, self.CAPTION - 2)
         painter.drawText(across, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._name)
-        painter.setPen(QColor(DARK.muted))
+        painter.setPen(QColor(current().muted))
         painter.drawText(across, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self.note)
         for i, (pixels, caption) in enumerate(zip(self._pixels, ROWS)):
             box = QRectF(left + i * (w + self.GAP), top, w, h)
-            painter.fillRect(box, QColor(DARK.window))
+            painter.fillRect(box, QColor(current().window))
             if pixels is not None:
                 painter.drawImage(box, _image(pixels))
             under = QRectF(box.left(), box.bottom() + 1, w, self.CAPTION)

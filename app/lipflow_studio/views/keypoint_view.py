@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -24,14 +25,16 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QToolTip, QVBoxLayout, QWidget
 
-from lipflow_studio.document import AvatarInfo, KeypointSet, Picture
+from lipflow_studio.commands.pinning import displaced, grabbed_points
+from lipflow_studio.document import PULL, AvatarInfo, KeypointSet, Picture
 from lipflow_studio.session import Session
-from lipflow_studio.theme import DARK, group_colour
+from lipflow_studio.theme import current, group_colour
 from lipflow_studio.widgets.make import label, strip, tool
 
 GRAB = 9.0  # pixels around a point that grab it
 NUDGE = 1.0  # pixels of the backdrop an arrow key moves; with Shift 5 times as far
 LARGEST_SCALED = 4_000_000  # pixels of the zoomed picture that are kept scaled
+STRENGTHS = (("Pin weakly (1, like a seen one)", 1.0), ("Pin strongly (100)", 10 * PULL))
 MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
 
 
@@ -54,7 +57,6 @@ class KeypointCanvas(QWidget):
         self._drag: tuple[int, QPointF, dict[int, tuple[float, float]]] | None = None
         self._band: tuple[QPointF, QPointF] | None = None
         self._pan: QPointF | None = None
-        self.symmetric = False
         self.residuals = True
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -72,7 +74,7 @@ class KeypointCanvas(QWidget):
 
     def _show_avatar(self, info: AvatarInfo) -> None:
         self._info, self._image, self._pixels, self._scaled = info, None, None, None
-        self._colours = [DARK.accent] * len(info.landmarks.ids)
+        self._colours = [current().accent] * len(info.landmarks.ids)
         for position, (name, members) in enumerate(info.landmarks.groups.items()):
             for member in members:
                 self._colours[member] = group_colour(name, position)
@@ -149,12 +151,7 @@ class KeypointCanvas(QWidget):
             return
         if index not in selection:
             self._session.select([index])
-        handles = self._session.handles()
-        moving = set(self._session.selection)
-        if self.symmetric and self._info is not None:
-            moving |= {self._info.landmarks.mirror[i] for i in moving}
-        origins = {i: (float(handles[i][0]), float(handles[i][1])) for i in moving}
-        self._drag = (next(self._gestures), position, origins)
+        self._drag = (next(self._gestures), position, grabbed_points(self._session))
         self.setCursor(Qt.CursorShape.ClosedHandCursor)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -162,7 +159,7 @@ class KeypointCanvas(QWidget):
         if self._drag is not None:
             gesture, start, origins = self._drag
             right, down = self._distance(position - start)
-            self._session.move_keypoints(self._dragged(origins, right, down), gesture=gesture)
+            self._session.move_keypoints(displaced(self._session, right, down, origins), gesture=gesture)
         elif self._band is not None:
             self._band = (self._band[0], position)
             self._select_in_band(bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
@@ -218,6 +215,7 @@ class KeypointCanvas(QWidget):
         some = bool(self._session.selection)
         entries: list[tuple[str, Callable[[], object], bool]] = [
             ("Pin", lambda: self._session.pin(True), some),
+            *((text, functools.partial(self._session.set_strength, pull), some) for text, pull in STRENGTHS),
             ("Unpin", lambda: self._session.pin(False), some),
             ("Reset selected", lambda: self._session.reset_keypoints(selected=True), some),
             ("Reset all", lambda: self._session.reset_keypoints(), True),
@@ -234,13 +232,6 @@ class KeypointCanvas(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.frame()
-
-    def _dragged(
-        self, origins: dict[int, tuple[float, float]], right: float, down: float
-    ) -> dict[int, tuple[float, float]]:
-        """Where a drag puts the grabbed points, and those that are only mirrored: the other way sideways."""
-        grabbed = self._session.selection
-        return {i: (x + (right if i in grabbed else -right), y + down) for i, (x, y) in origins.items()}
 
     def _select_in_band(self, add: bool) -> None:
         if self._band is None or self._session.keypoints is None:
@@ -266,14 +257,14 @@ class KeypointCanvas(QWidget):
         if keypoints.pinned[index] and picture is not None:
             height, width = info.backdrop_size
             away = np.linalg.norm((keypoints.given[index] - picture.shape.keypoints[index]) * [width, height])
-            text += f"  ·  pinned, {away:.1f} px away"
+            text += f"  ·  pinned × {keypoints.strength[index]:g}, {away:.1f} px away"
         return text
 
     # Painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(DARK.window))
+        painter.fillRect(self.rect(), QColor(current().window))
         if self._info is not None and self._session.keypoints is not None:
             self._paint(painter, self._info, self._session.keypoints)
         painter.end()
@@ -286,8 +277,10 @@ class KeypointCanvas(QWidget):
             self._paint_residuals(painter, keypoints, self._to_widget(self._session.picture.shape.keypoints))
         self._paint_points(painter, keypoints, self._to_widget(self._session.handles()))
         if self._band is not None:
-            painter.setPen(QPen(QColor(DARK.accent), 1, Qt.PenStyle.DashLine))
-            painter.setBrush(QColor(78, 168, 222, 30))
+            accent = QColor(current().accent)
+            painter.setPen(QPen(accent, 1, Qt.PenStyle.DashLine))
+            accent.setAlpha(30)
+            painter.setBrush(accent)
             painter.drawRect(QRectF(*self._band).normalized())
 
     def _paint_image(self, painter: QPainter, image: QImage, size: tuple[int, int]) -> None:
@@ -306,7 +299,7 @@ class KeypointCanvas(QWidget):
 
     def _paint_residuals(self, painter: QPainter, keypoints: KeypointSet, projected: np.ndarray) -> None:
         given = self._to_widget(keypoints.given)
-        painter.setPen(QPen(QColor(DARK.bad), 1.4))
+        painter.setPen(QPen(QColor(current().bad), 1.4))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for i in np.flatnonzero(keypoints.pinned):
             a, b = QPointF(*given[i].tolist()), QPointF(*projected[i].tolist())
@@ -316,16 +309,17 @@ class KeypointCanvas(QWidget):
 
     def _paint_points(self, painter: QPainter, keypoints: KeypointSet, handles: np.ndarray) -> None:
         """Points as round pens, a colour at a time: each call into Qt may wait for a worker to let Python go."""
+        look = current()
         points = [QPointF(x, y) for x, y in handles.tolist()]
         ringed = sorted(self._session.selection | ({self._hover} if self._hover >= 0 else set()))
         free, pinned = np.flatnonzero(~keypoints.pinned).tolist(), np.flatnonzero(keypoints.pinned).tolist()
-        _dots(painter, "#ffffff", 13.0, [points[i] for i in ringed])
-        _dots(painter, DARK.window, 10.4, [points[i] for i in ringed])
+        _dots(painter, look.ring, 13.0, [points[i] for i in ringed])
+        _dots(painter, look.ink, 10.4, [points[i] for i in ringed])
         for members, size in ((free, 5.2), (pinned, 8.8)):
-            _dots(painter, DARK.window, size + 2.0, [points[i] for i in members])
+            _dots(painter, look.ink, size + 2.0, [points[i] for i in members])
             for colour in dict.fromkeys(self._colours):
                 _dots(painter, colour, size, [points[i] for i in members if self._colours[i] == colour])
-        _dots(painter, DARK.window, 3.0, [points[i] for i in pinned])
+        _dots(painter, look.ink, 3.0, [points[i] for i in pinned])
 
 
 def _dots(painter: QPainter, colour: str, size: float, points: list[QPointF]) -> None:
@@ -365,7 +359,9 @@ class KeypointView(QWidget):
         self._mirror.setCheckable(True)
         self._residuals.setCheckable(True)
         self._residuals.setChecked(True)
-        self._mirror.toggled.connect(lambda on: setattr(self.canvas, "symmetric", on))
+        self._mirror.clicked.connect(lambda on: session.set_symmetric(on))
+        session.symmetric_changed.connect(self._mirror.setChecked)
+        self._mirror.setChecked(session.symmetric)
         self._residuals.toggled.connect(self._show_residuals)
         for button in (self._pin, self._unpin, self._reset, self._mirror, self._residuals):
             row.addWidget(button)
@@ -375,13 +371,6 @@ class KeypointView(QWidget):
 
     def reset(self) -> None:
         self._session.reset_keypoints(selected=bool(self._session.selection))
-
-    def select_all(self) -> None:
-        keypoints = self._session.keypoints
-        self._session.select([] if keypoints is None else list(range(len(keypoints.given))))
-
-    def toggle_symmetry(self) -> None:
-        self._mirror.toggle()
 
     def _show_residuals(self, on: bool) -> None:
         self.canvas.residuals = on
