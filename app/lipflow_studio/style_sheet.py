@@ -89,8 +89,8 @@ def style_sheet(t: Theme) -> str:
 
     QFrame#banner {{ background: {t.bad_back}; border: 1px solid {t.bad}; border-radius: 6px; }}
     QFrame#banner QLabel {{ color: {t.bad_text}; }}
-    QFrame#offer, QFrame#hint {{ background: {t.accent_dim}; border: 1px solid {t.accent}; border-radius: 6px; }}
-    QFrame#offer QLabel, QFrame#hint QLabel {{ color: {t.text}; }}
+    QFrame#offer, QFrame#tip {{ background: {t.accent_dim}; border: 1px solid {t.accent}; border-radius: 6px; }}
+    QFrame#offer QLabel, QFrame#tip QLabel {{ color: {t.text}; }}
     QFrame#dropZone {{ background: {t.field}; border: 1px dashed {t.line_hover}; border-radius: 8px; }}
     QTabBar::tab {{ background: {t.window}; color: {t.muted}; padding: 5px 12px; border: none; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-bottom: 2px solid {t.accent}; }}

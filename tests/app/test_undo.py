@@ -1,0 +1,216 @@
+"""Every edit can be undone and redone, under a name that the menu shows; the face comes back with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_face, wait_for_fit
+from lipflow_studio.document import Document, Source, Status
+from lipflow_studio.session import Session
+
+Do = Callable[[Session], None]
+
+
+def drag(session: Session, *indices: int, down: float = 0.03, gesture: object = 1) -> None:
+    handles = session.handles()
+    session.move_keypoints({i: (handles[i][0], handles[i][1] + down) for i in indices}, gesture=gesture)
+
+
+# What the menu says behind "Undo", and the command. Landmark 3 is selected.
+EDITS: dict[str, Do] = {
+    "drag of face.7": lambda s: drag(s, 7),
+    "drag of 3 keypoints": lambda s: drag(s, 7, 8, 9),
+    "move of face.7": lambda s: drag(s, 7, gesture=None),
+    "nudge of face.3": lambda s: s.nudge(0.01, 0.0),
+    "pin of face.3": lambda s: s.pin(True),
+    "change of the pin strength of face.3": lambda s: s.set_strength(50.0),
+    "change of λ": lambda s: s.set_fit_config(prior_weight=0.125),
+    "change of the optimiser": lambda s: s.set_fit_config(optimiser="adam"),
+    "change of the iterations and the likelihood's use": lambda s: s.set_fit_config(likelihood=False, iterations=9),
+    "change of the hold": lambda s: s.set_hold(0.5),
+    "restart of the fit": lambda s: s.reset_fit(),
+    "load a code": lambda s: s.show_code([0.5] * len(s.avatar_info.start)),
+}
+
+
+def fields(document: Document) -> dict[str, object]:
+    return {name: value for name, value in vars(document).items() if name != "code"}
+
+
+@pytest.mark.parametrize("text", EDITS)
+def test_edits_are_named_undone_and_redone(qtbot: QtBot, session: Session, text: str) -> None:
+    wait_for_face(qtbot, session)
+    session.select([3])
+    before, face = session.document, session.code().copy()
+    EDITS[text](session)
+    assert session.undo_stack.undoText() == text
+    assert session.undo_stack.count() == 1
+    after = session.document
+    if session.status is Status.RUNNING:
+        wait_for_fit(qtbot, session)
+    fitted = session.code().copy()
+    session.undo()
+    assert fields(session.document) == fields(before)
+    np.testing.assert_array_equal(session.document.code, face)
+    session.redo()
+    assert fields(session.document) == fields(after)
+    np.testing.assert_array_equal(session.document.code, fitted)
+    assert session.undo_stack.undoText() == text
+
+
+def test_unpin_and_resets_are_undone(session: Session) -> None:
+    session.select([3, 4])
+    session.pin(True)
+    session.set_strength(2.0)
+    pinned = session.keypoints
+    for text, do in (
+        ("unpin of 2 keypoints", lambda: session.pin(False)),
+        ("unpin of 2 keypoints", lambda: session.set_strength(0.0)),
+        ("reset of 2 keypoints", lambda: session.reset_keypoints(selected=True)),
+        ("reset of all keypoints", lambda: session.reset_keypoints()),
+    ):
+        do()
+        assert session.undo_stack.undoText() == text
+        assert not session.keypoints.pinned.any()
+        session.undo()
+        assert session.keypoints == pinned
+    assert pinned.strength[[3, 4]].tolist() == [2.0, 2.0]
+
+
+def test_opening_keypoints_is_undone(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "smile.json").write_text(json.dumps([[0.5, 0.5]] * 136))
+    before = session.keypoints
+    session.open_keypoints(str(tmp_path / "smile.json"))
+    assert session.undo_stack.undoText() == "open smile.json"
+    session.undo()
+    assert session.keypoints == before
+
+
+def test_opening_an_avatar_is_undone_with_all_that_was_open(qtbot: QtBot, session: Session) -> None:
+    wait_for_face(qtbot, session)
+    drag(session, 5)
+    wait_for_fit(qtbot, session)
+    before, face = session.document, session.code().copy()
+    session.open_avatar("tiny-hmc")
+    wait_for(qtbot, lambda: not session.loading)
+    assert session.avatar_info.name == "tiny-hmc"
+    assert not session.keypoints.pinned.any()
+    assert session.undo_stack.undoText() == "open avatar tiny-hmc"
+    session.undo()
+    assert session.avatar_info is before.info
+    assert session.keypoints is before.keypoints
+    np.testing.assert_array_equal(session.document.code, face)
+    wait_for_fit(qtbot, session)
+    session.undo()
+    assert not session.keypoints.pinned.any()
+    assert session.status is Status.IDLE
+    session.redo()
+    session.redo()
+    assert session.avatar_info.name == "tiny-hmc"
+    wait_for_face(qtbot, session)
+
+
+def test_opening_headset_images_is_one_edit_even_where_it_changes_the_avatar(
+    qtbot: QtBot, session: Session, headset_files: list[Path]
+) -> None:
+    wait_for_face(qtbot, session)
+    before = session.document
+    session.open_headset_images([str(p) for p in headset_files])
+    wait_for(qtbot, lambda: session.fit is not None)
+    assert session.undo_stack.count() == 1
+    assert session.undo_stack.undoText() == "open headset images"
+    session.undo()
+    assert session.document.info is before.info
+    assert session.source is Source.KEYPOINTS
+    assert session.headset is None
+    session.redo()
+    assert session.avatar_info.name == "tiny-hmc"
+    assert session.source is Source.HEADSET
+    wait_for(qtbot, lambda: session.fit is not None and session.fit.source is Source.HEADSET)
+
+
+def test_dragging_after_a_headset_fit_keeps_its_face_and_undo_brings_the_images_back(
+    qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
+) -> None:
+    session = hmc_session
+    session.open_headset_images([str(p) for p in headset_files])
+    wait_for(qtbot, lambda: session.fit is not None and session.fit.iteration > 3)
+    session.pause_fit()
+    qtbot.wait(100)
+    on_face = session.picture.shape.keypoints.copy()
+    drag(session, 5)
+    others = np.arange(len(on_face)) != 5
+    np.testing.assert_allclose(session.keypoints.given[others], on_face[others].clip(0, 1), atol=1e-6)
+    assert session.undo_stack.undoText() == "drag of face.5"
+    session.undo()
+    assert session.source is Source.HEADSET
+    assert session.status is Status.PAUSED  # as it was
+
+
+def test_the_camera_and_the_selection_are_no_edits(session: Session) -> None:
+    session.select([1])
+    session.view_from("left")
+    session.set_camera(distance=700.0)
+    session.set_symmetric(True)
+    assert session.undo_stack.count() == 0
+
+
+def test_a_code_that_is_put_on_is_shown_and_held(qtbot: QtBot, session: Session) -> None:
+    wait_for_face(qtbot, session)
+    drag(session, 2)
+    wait_for_fit(qtbot, session)
+    code = np.linspace(-1, 1, len(session.avatar_info.start)).astype(np.float32)
+    session.show_code(code.tolist(), "load the code of frame 12")
+    assert session.undo_stack.undoText() == "load the code of frame 12"
+    np.testing.assert_array_equal(session.code(), code)
+    wait_for_face(qtbot, session)
+    wait_for(qtbot, lambda: np.allclose(session.picture.shape.keypoints, session.keypoints.given, atol=1e-4))
+    assert session.status is Status.IDLE
+    session.show_code([0.0])
+    assert "expected" in session.problem.line
+
+
+def test_symmetric_nudges_move_the_mirror_image_the_other_way(session: Session) -> None:
+    info = session.avatar_info
+    mirror = (1, 0, *range(2, len(info.landmarks.ids)))
+    info = replace(info, landmarks=replace(info.landmarks, mirror=mirror))
+    session.document = replace(session.document, info=info)
+    session.set_symmetric(True)
+    session.select([0])
+    before = session.handles().copy()
+    session.nudge(0.01, 0.02)
+    moved = session.keypoints.given - before
+    np.testing.assert_allclose(moved[:2], [[0.01, 0.02], [-0.01, 0.02]], atol=1e-6)
+    assert session.undo_stack.undoText() == "nudge of 2 keypoints"
+
+
+def test_nudges_of_one_selection_are_one_step(session: Session) -> None:
+    session.select([3])
+    for _ in range(4):
+        session.nudge(0.01, 0.0)
+    assert session.undo_stack.count() == 1
+    session.select([4])
+    session.nudge(0.01, 0.0)
+    assert session.undo_stack.count() == 2
+    session.undo()
+    session.undo()
+    assert not session.keypoints.pinned.any()
+
+
+def test_a_changed_configuration_goes_on_from_a_converged_fit(qtbot: QtBot, session: Session) -> None:
+    wait_for_face(qtbot, session)
+    drag(session, 5)
+    wait_for_fit(qtbot, session)
+    z = session.code().copy()
+    session.set_fit_config(prior_weight=20.0)
+    assert session.status is Status.RUNNING
+    wait_for_fit(qtbot, session)
+    assert np.abs(session.code() - z).max() > 1e-4
+    assert session.fit.first == 0  # the same fit
