@@ -1,4 +1,4 @@
-"""The command line: ``lipflow doctor | capture | train | sweep | fit | bench``.
+"""The command line: ``lipflow doctor | capture | train | sweep | evaluate | fit | bench``.
 
 Each command is a frozen dataclass in ``lipflow.commands`` whose fields are its options; tyro makes the parser from
 them. Exit status 0 only when the job was done, 2 for bad input with one line that says what to mend.
@@ -18,6 +18,7 @@ from lipflow.checks import InputError
 from lipflow.commands.bench import Bench
 from lipflow.commands.capture import Check, Synthesize
 from lipflow.commands.doctor import Doctor
+from lipflow.commands.evaluate import Evaluate
 from lipflow.commands.fit import Fit
 from lipflow.commands.sweep import SweepCommand
 from lipflow.commands.train import Train
@@ -47,6 +48,7 @@ Commands = (
     | Annotated[Capture, subcommand("capture")]
     | Annotated[Train, subcommand("train")]
     | Annotated[SweepCommand, subcommand("sweep")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Bench, subcommand("bench")]
 )

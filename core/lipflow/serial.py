@@ -52,6 +52,10 @@ def _value(hint: Any, value: Any, what: str) -> Any:
             return None
         (inner,) = (a for a in arguments if a is not type(None))
         return _value(inner, value, what)
+    if origin is typing.Literal:
+        if not any(type(value) is type(choice) and value == choice for choice in arguments):
+            raise InputError(what, expected=" or ".join(map(str, arguments)), got=_short(value))
+        return value
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type, hint), value, what=what)
     if origin is tuple:

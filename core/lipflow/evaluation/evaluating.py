@@ -71,6 +71,11 @@ class RunEvaluation:
         return RunEvaluation(folder, body) if whole and (folder / FRAMES).is_file() else None
 
     @property
+    def frames(self) -> Path:
+        """The file of its figures."""
+        return self.folder / FRAMES
+
+    @property
     def key(self) -> str:
         return str(self.body["key"])
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lipflow.avatar import Avatar
+from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.checks import InputError
 from lipflow.evaluation.frames import FrameSizes
+from lipflow.runs import AVATAR, RECORD
 from lipflow.serial import from_json
-from lipflow.training import TrainConfig
+from lipflow.training_config import TrainConfig
 from lipflow.variants import PRESETS, VARIANTS, Variant
 
-RECORD, AVATAR = "run.json", "avatar.safetensors"
+_SIZES = ("texture", "latent", "encoder", "decoder", "driver")  # of a config, that a preset decides
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Run:
     @property
     def preset(self) -> str | None:
         """The preset whose sizes the run has."""
-        return next((name for name, preset in PRESETS.items() if preset.avatar == self.config.sizes), None)
+        own = self.config.sizes
+        return next((name for name, p in PRESETS.items() if all(_same(p.avatar, own, part) for part in _SIZES)), None)
 
     def sizes(self, photo: tuple[int, int] | None = None) -> FrameSizes:
         """At what sizes the run is judged; ``photo`` instead of its preset's.
@@ -100,3 +102,7 @@ class Run:
             "scalars": record.get("scalars") or {},
             "validation": record.get("validation") or {},
         }
+
+
+def _same(a: AvatarConfig, b: AvatarConfig, part: str) -> bool:
+    return getattr(a, part) == getattr(b, part)
