@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.interpolate import PchipInterpolator
 from sklearn.decomposition import PCA
 from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError, check_shape
+from lipflow.observations import HmcObservation
 
 Codes = npt.NDArray[np.float32]
 
@@ -119,11 +121,85 @@ def prior_cloud(
     return Cloud(_array(z), _array(u), tuple(label for label in labels for _ in range(per_input)))
 
 
-@torch.no_grad()
+class Bridge:
+    """Carries codes between P and Q under one driving signal, whose context is computed once."""
+
+    def __init__(self, avatar: Avatar, driving: Tensor | None) -> None:
+        """
+        Args:
+            driving: [1, ...]; None for an avatar that nothing drives.
+
+        Raises:
+            InputError: a driving signal that does not suit the avatar.
+        """
+        self._avatar = avatar
+        with torch.no_grad():
+            self.context = avatar.context(driving)  # [1, C] or None
+
+    @torch.no_grad()
+    def to_prior(self, z: Codes) -> Codes:
+        """Codes z [N, Z] of Q as codes u [N, Z] of P."""
+        return _array(self._avatar.prior.to_prior(self._tensor(z), self._contexts(len(z)))[0])
+
+    @torch.no_grad()
+    def to_decoder(self, u: Codes) -> Codes:
+        """Codes u [N, Z] of P as codes z [N, Z] of Q."""
+        return _array(self._avatar.prior.to_decoder(self._tensor(u), self._contexts(len(u))))
+
+    def _tensor(self, codes: Codes) -> Tensor:
+        return torch.from_numpy(np.asarray(codes, np.float32)).to(self._avatar.vertex_mean.device)
+
+    def _contexts(self, count: int) -> Tensor | None:
+        return None if self.context is None else self.context.expand(count, -1)
+
+
 def to_prior_space(avatar: Avatar, z: Codes, driving: Tensor | None) -> Codes:
     """Codes [N, Z], such as the trajectory of a fit, carried to P under one driving signal [1, ...]."""
+    return Bridge(avatar, driving).to_prior(z)
+
+
+@torch.no_grad()
+def own_driving(avatar: Avatar, z: Codes) -> Tensor | None:
+    """The driving signals that faces of codes [B, Z] would give by themselves: their landmarks [B, L, 2] under the
+    keypoint camera, or their renders [B, 3, h, w] under the headset's cameras, unlit. None where nothing drives.
+
+    Raises:
+        InputError: an avatar without the cameras or landmarks that this takes.
+    """
+    if avatar.driving is None:
+        return None
     codes = torch.from_numpy(np.asarray(z, np.float32)).to(avatar.vertex_mean.device)
-    return _array(avatar.prior.to_prior(codes, avatar.context(driving))[0])
+    if avatar.driving == "kpt":
+        if avatar.keypoint_camera is None:
+            raise InputError("avatar", expected="one with a keypoint camera", got="one without")
+        return avatar.keypoint_camera.project_normalised(avatar.decode_landmarks(codes)).clamp(0, 1)
+    if avatar.hmc_cameras is None:
+        raise InputError("avatar", expected="one with headset cameras", got="one without")
+    blank = codes.new_zeros(3, *avatar.hmc_cameras.size)
+    headset = HmcObservation.for_avatar(avatar, blank)
+    return torch.cat([headset.render(avatar, code[None])[0] for code in codes]).clamp(0, 1)
+
+
+def interpolated(keys: Codes, at: npt.NDArray[np.floating], *, closed: bool = False) -> Codes:
+    """Codes on a smooth way through keyframes [K, Z], at times [S] from 0 (the first) to 1 (the last).
+
+    The keyframes are evenly spaced in time; where ``closed``, the way goes on to the first one again. No number of a
+    code leaves the range of the two keyframes around it (Fritsch and Carlson's monotone cubics), so that the way
+    between two probable codes does not swing outside.
+
+    Raises:
+        InputError: fewer than two keyframes, or times outside [0, 1].
+    """
+    check_shape({}, keys=(keys, "K Z"), at=(at, "S"))
+    if len(keys) < 2:
+        raise InputError("keys", expected="at least 2 codes", got=len(keys))
+    if len(at) and not (at.min() >= 0 and at.max() <= 1):
+        raise InputError("at", expected="times between 0 and 1", got=f"{at.min()} to {at.max()}")
+    if not closed:
+        times = np.linspace(0.0, 1.0, len(keys))
+        return np.asarray(PchipInterpolator(times, keys)(at), np.float32)
+    around = np.arange(-2, len(keys) + 3)  # two more at each end, so that the seam is as smooth as the rest
+    return np.asarray(PchipInterpolator(around / len(keys), keys[around % len(keys)])(at), np.float32)
 
 
 def _array(tensor: Tensor) -> Codes:

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from lipflow.checks import InputError
-from lipflow.latent_space import Cloud, LatentSpace, Projection, prior_cloud, stored_cloud, to_prior_space
+from lipflow.latent_space import (
+    Bridge,
+    Cloud,
+    LatentSpace,
+    Projection,
+    interpolated,
+    own_driving,
+    prior_cloud,
+    stored_cloud,
+    to_prior_space,
+)
 from support.random_avatar import AVATARS, random_avatar, tiny_config
 
 
@@ -98,3 +108,55 @@ def test_labels_name_the_inputs():
     avatar = random_avatar(tiny_config("flow", "kpt"))
     with pytest.raises(InputError, match="labels: expected 2"):
         prior_cloud(avatar, torch.rand(2, 136, 2), ("one",))
+
+
+@pytest.mark.parametrize("name", list(AVATARS))
+def test_a_bridge_leads_there_and_back(name):
+    avatar = random_avatar(tiny_config(*AVATARS[name]))
+    z = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
+    driving = own_driving(avatar, z[:1])
+    bridge = Bridge(avatar, driving)
+    u = bridge.to_prior(z)
+    np.testing.assert_allclose(bridge.to_decoder(u), z, atol=1e-4)
+    np.testing.assert_allclose(u, to_prior_space(avatar, z, driving), atol=1e-6)
+    if AVATARS[name][0] == "flow":
+        assert np.abs(Bridge(avatar, own_driving(avatar, z[1:2])).to_prior(z) - u).max() > 1e-3
+        assert np.abs(u - z).max() > 1e-2
+
+
+def test_a_face_drives_itself_with_what_its_cameras_see():
+    z = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+    points = own_driving(random_avatar(tiny_config("flow", "kpt")), z)
+    assert points.shape == (3, 136, 2)
+    assert 0 <= points.min() <= points.max() <= 1
+    images = own_driving(random_avatar(tiny_config("flow", "hmc")), z)
+    assert images.shape == (3, 3, 30, 40)
+    assert (images[0] - images[1]).abs().max() > 1e-3
+    assert own_driving(random_avatar(tiny_config("standard-normal", None)), z) is None
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_way_passes_its_keyframes_and_does_not_swing_outside(codes, closed):
+    keys = codes[:4]
+    legs = 4 if closed else 3
+    np.testing.assert_allclose(interpolated(keys, np.arange(4) / legs, closed=closed), keys, atol=1e-5)
+    for leg in range(legs):
+        way = interpolated(keys, (leg + np.linspace(0, 1, 20)) / legs, closed=closed)
+        ends = np.stack([keys[leg], keys[(leg + 1) % 4]])
+        assert (way >= ends.min(0) - 1e-5).all()
+        assert (way <= ends.max(0) + 1e-5).all()
+    if closed:
+        np.testing.assert_allclose(interpolated(keys, np.array([1.0]), closed=True)[0], keys[0], atol=1e-5)
+        seam = interpolated(keys, np.array([0.999, 1.0, 0.0, 0.001]), closed=True)
+        np.testing.assert_allclose(seam[1] - seam[0], seam[3] - seam[2], atol=2e-2)
+
+
+def test_two_keyframes_are_joined_by_a_straight_line(codes):
+    half = interpolated(codes[:2], np.array([0.5]))
+    np.testing.assert_allclose(half[0], codes[:2].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "at"), [(1, [0.5]), (3, [1.2]), (3, [np.nan])])
+def test_what_is_no_way_is_refused(codes, count, at):
+    with pytest.raises(InputError, match="expected"):
+        interpolated(codes[:count], np.array(at))
