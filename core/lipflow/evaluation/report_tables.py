@@ -1,0 +1,177 @@
+"""Tables 1–5 in words and cells, for the report and for a README: every figure is read from results.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lipflow.checks import InputError
+from lipflow.evaluation.drawing import look_of
+from lipflow.evaluation.standings import MEASURES, Json, Measure, order_in_the_paper, standing, told, verdict
+
+FORMAT, VERSION = "lipflow-evaluation", 1
+METHODS = {
+    "fit": "fitted",
+    "decode-q": "Q's mean, decoded",
+    "decode-p": "prior's mean, decoded",
+    "mean-frame": "mean of the training frames",
+}
+
+
+def check_results(results: Json) -> None:
+    """Raises InputError unless these are an evaluation's results that this version reads."""
+    found = (results.get("format"), results.get("version")) if isinstance(results, dict) else (type(results).__name__,)
+    if found != (FORMAT, VERSION):
+        raise InputError("results.json", expected=f"{FORMAT} {VERSION}", got=" ".join(map(str, found)))
+
+
+def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:
+    """Tables 1–5 (or some of them) as Markdown, for a README: means with 95 % intervals, differences, what is tied.
+
+    Raises:
+        InputError: if the results are of another format.
+    """
+    check_results(results)
+    lines = [f"{lead(results)} Revision {results['made']['revision']}.", ""]
+    psnr, _, _, geom_mm = MEASURES
+    for table in results["tables"]:
+        if tables is not None and table["number"] not in tables:
+            continue
+        reference = next((row["title"] for row in table["rows"] if row["reference"]), "the reference")
+        lines += [f"**Table {table['number']}. {table['title']}**", ""]
+        lines += [
+            f"| | PSNR (dB) ↑ | SSIM ↑ | Geom (mm) ↓ | PSNR minus {reference} (dB) | |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in table["rows"]:
+            cells = [_with_interval(row[m.key], m) for m in (MEASURES[0], MEASURES[1], geom_mm)]
+            paired = (row["paired"] or {}).get("psnr")
+            nothing = "reference" if row["reference"] else "–"
+            cells += [_with_interval(paired, psnr, signed=True) if paired else nothing, verdict(paired, psnr)]
+            lines.append(
+                "| " + " | ".join([f"{row['title']} ({METHODS.get(row['method'], row['method'])})", *cells]) + " |"
+            )
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def lead(results: Json) -> str:
+    """Preset, budget, subjects and seeds in one sentence."""
+    budget = {name: amount(value) for name, value in results["budget"].items()}
+    subjects, seeds = counted(results["subjects"], "subject"), counted(results["seeds"], "seed")
+    sizes = f"Preset “{amount(results['preset'])}”: " if results["preset"] else ""
+    return (
+        f"{sizes}{budget['steps']} training steps of batch {budget['batch']} on {budget['frames']} frames, textures of "
+        f"{budget['resolution']}²; {subjects}, {seeds} each."
+    )
+
+
+def amount(value: Any) -> str:
+    """A value that all runs share, or those that they have."""
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def sentences(table: Json) -> Iterator[str]:
+    """What the table shows, and the paper's order beside it."""
+    for measure in (MEASURES[0], MEASURES[3]):
+        found = standing(table["rows"], measure)
+        if found is None:
+            continue
+        best = found.best[measure.key]
+        unit = f" {measure.unit}" if measure.unit else ""
+        tied = (
+            f"tied with it: {', '.join(row['title'] for row in found.tied)}" if found.tied else "no row is tied with it"
+        )
+        yield f"Best mean {measure.title}: {found.best['title']}, {_number(best['mean'], measure)}{unit}; {tied}."
+    order = order_in_the_paper(table)
+    if order is not None:
+        theirs, ours = (" > ".join(row["title"] for row in rows) for rows in order)
+        same = "the same order" if theirs == ours else "a different order"
+        yield (
+            f"By mean PSNR the order is {ours}; in the paper (real captures of four people: for orientation only) "
+            f"it is {theirs}: {same}."
+        )
+
+
+def table_row(row: Json, standings: dict[str, Any]) -> Json:
+    look = look_of(row["variant"])
+    return {
+        "title": row["title"],
+        "reference": row["reference"],
+        "colour": look.colour,
+        "fill": look.colour if row["method"] == "fit" else "transparent",
+        "method": METHODS.get(row["method"], row["method"]),
+        "cells": [_cell(row, measure, standings[measure.key]) for measure in MEASURES],
+        "ms": _significant(row["ms_per_frame"]),
+        "fit": list(_fit_lines(row["fit"])),
+        "judged": ", ".join(
+            counted(range(row[f"{noun}s"]), noun) for noun in ("subject", "seed", "expression", "frame")
+        ),
+        "hashes": row["config_hashes"],
+    }
+
+
+def _cell(row: Json, measure: Measure, leads: Any) -> Json:
+    value = row[measure.key]
+    if value is None or value["mean"] is None:
+        return {"mean": "–", "interval": "", "bold": False, "paired": "", "verdict": ""}
+    paired = (row["paired"] or {}).get(measure.key)
+    says = verdict(paired, measure)
+    reference = "reference" if row["reference"] else ""
+    return {
+        "mean": _number(value["mean"], measure),
+        "interval": f"{_number(value['low'], measure)} … {_number(value['high'], measure)}" if told(value) else "",
+        "bold": leads is not None and leads.best is row and leads.alone,
+        "paired": f"{_SIGNS[says]} {_with_interval(paired, measure, signed=True)}" if paired else reference,
+        "verdict": says,
+    }
+
+
+def _fit_lines(fit: Json | None) -> Iterator[str]:
+    """The settings of each subject, once where they agree."""
+    if not fit:
+        return
+    described = {subject: _settings(config) for subject, config in fit.items()}
+    if len(set(described.values())) == 1:
+        yield next(iter(described.values()))
+    else:
+        yield from (f"{subject}: {text}" for subject, text in described.items())
+
+
+def _settings(config: Json) -> str:
+    parts = [f"{config.get('optimiser', '')}, at most {config.get('iterations', '?')} iterations"]
+    if config.get("optimiser") == "adam":
+        parts.append(f"first step {config['learning_rate']:g}")
+    parts += [f"λ {config['prior_weight']:g}", f"in {config['space']}", f"from {_START.get(config['start'])}"]
+    if config.get("prior") == "standard-normal":
+        parts.append("under N(0, I)")
+    if not config.get("likelihood", True):
+        parts.append("without −log p")
+    return ", ".join(parts)
+
+
+_SIGNS = {"better": "▲", "worse": "▼", "tied": "≈", "": ""}
+_START = {"prior": "the prior's mean", "zero": "0", "sample": "a draw"}
+
+
+def _number(value: float, measure: Measure, signed: bool = False) -> str:
+    return f"{value:{'+' if signed else ''}.{measure.digits}f}".replace("-", "−")
+
+
+def _with_interval(value: Json, measure: Measure, signed: bool = False) -> str:
+    if value["mean"] is None:
+        return "–"
+    if not told(value):
+        return _number(value["mean"], measure, signed)
+    mean, low, high = (_number(value[k], measure, signed) for k in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _significant(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def counted(items: Sequence[Any], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
