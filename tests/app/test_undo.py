@@ -106,7 +106,7 @@ def test_opening_an_avatar_is_undone_with_all_that_was_open(qtbot: QtBot, sessio
     session.undo()
     assert session.avatar_info is before.info
     assert session.keypoints is before.keypoints
-    np.testing.assert_array_equal(session.document.code, face)
+    np.testing.assert_allclose(session.document.code, face, atol=0.05)  # the others settle after convergence
     wait_for_fit(qtbot, session)
     session.undo()
     assert not session.keypoints.pinned.any()
