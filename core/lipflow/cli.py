@@ -1,4 +1,4 @@
-"""The command line: ``lipflow doctor | capture | train | sweep | evaluate | fit | bench``.
+"""The command line: ``lipflow doctor | capture | train | sweep | evaluate | report | fit | bench``.
 
 Each command is a frozen dataclass in ``lipflow.commands`` whose fields are its options; tyro makes the parser from
 them. Exit status 0 only when the job was done, 2 for bad input with one line that says what to mend.
@@ -20,6 +20,7 @@ from lipflow.commands.capture import Check, Synthesize
 from lipflow.commands.doctor import Doctor
 from lipflow.commands.evaluate import Evaluate
 from lipflow.commands.fit import Fit
+from lipflow.commands.report import Report
 from lipflow.commands.sweep import SweepCommand
 from lipflow.commands.train import Train
 
@@ -49,6 +50,7 @@ Commands = (
     | Annotated[Train, subcommand("train")]
     | Annotated[SweepCommand, subcommand("sweep")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Report, subcommand("report")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Bench, subcommand("bench")]
 )

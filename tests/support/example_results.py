@@ -166,7 +166,7 @@ def _search(tables: tuple[int, ...], rng: np.random.Generator) -> list[dict[str,
                 for space in ("z", "u")
             ]
             best = int(np.argmax([c["validation_psnr"] for c in candidates]))
-            entry = {"variant": variant, "subject": "subject-0", "table": number}
+            entry = {"variant": variant, "subject": "subject-0", "seed": 0, "table": number, "row": f"{variant}/fit"}
             found.append({**entry, "candidates": candidates, "chosen": best})
     return found
 

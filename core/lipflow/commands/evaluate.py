@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Judge runs on held-out expressions as Tables 1–5 do; writes frames.csv and results.json into --out."""
+    """Judge runs on held-out expressions as Tables 1–5 do; writes frames.csv, results.json and report.html."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders that `lipflow train` wrote, or folders that hold such."""
@@ -72,11 +72,18 @@ class Evaluate:
             body = results(outcome.evaluations, records, config.tables, device=device)
             write_records(self.out / FRAMES, records)
             write_json(self.out / RESULTS, body)
-            sys.stdout.write("\n".join([*lines_of(body), f"{self.out / RESULTS}", ""]))
+            report = self._report(body, [run for run, _ in outcome.evaluations], frames)
+            sys.stdout.write("\n".join([*lines_of(body), f"{self.out / RESULTS}", f"{report}", ""]))
         if outcome.failed:
             mend = "see above; what is done stays done"
             got = f"{len(outcome.failed)} of {len(runs)} that failed"
             raise InputError("evaluation", expected="every run evaluated", got=got, mend=mend)
+
+    def _report(self, body: dict[str, Any], runs: Sequence[Run], frames: Mapping[str, EvaluationFrames]) -> Path:
+        from lipflow.evaluation.report import write_report  # matplotlib is loaded only where something is drawn
+
+        states = write_report(body, runs, frames, self.out)
+        return follow(states, "report", "exhibit", lambda progress: (progress.done, progress.total))
 
     def _config(self) -> EvaluationConfig:
         return EvaluationConfig(

@@ -224,7 +224,7 @@ def calibration_figure(entries: Sequence[Json]) -> str:
         return svg(drawn, "calibration", "Coverage of the true vertices by posterior intervals against nominal")
 
 
-def search_figure(searches: Sequence[Json], titles: dict[str, str]) -> str:
+def search_figure(searches: Sequence[Json], titles: Sequence[str]) -> str:
     """Every candidate's PSNR on validation frames, one row a search, the chosen one ringed."""
     with figure(0.75 + 0.24 * len(searches)) as drawn:
         axes = drawn.subplots()
@@ -236,8 +236,7 @@ def search_figure(searches: Sequence[Json], titles: dict[str, str]) -> str:
             axes.plot(finite, [y] * len(finite), linestyle="", marker="|", markersize=9, color=look.colour, alpha=0.8)
             chosen = values[search["chosen"]]
             axes.plot(chosen, y, marker="o", markersize=9, markerfacecolor="none", color=look.colour)
-        names = [f"{titles.get(s['variant'], s['variant'])}, Table {s['table']}, {s['subject']}" for s in searches]
-        axes.set_yticks(range(len(searches)), names)
+        axes.set_yticks(range(len(searches)), titles)
         axes.set_ylim(len(searches) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)

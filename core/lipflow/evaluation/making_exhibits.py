@@ -161,19 +161,20 @@ class _Shop:
         fitted = row.source is None or (table.number, table.driving, row.name, subject) in self._fits
         return fitted and (subject, row.variant) in self._runs
 
-    def frames_of(self, table: Table) -> Iterator[tuple[str, int]]:
+    def frames_of(self, table: Table) -> list[tuple[str, int]]:
         """Test frames to show, subject by subject in turn: of evenly spread expressions, the frame farthest from the
         mean face. No model has a say in it."""
         subjects = [subject for subject in self.subjects if self.rows(table, subject)]
+        chosen = []
         for k in range(self.plan.frames):
             subject = subjects[k % len(subjects)]
-            packed = self.frames[subject].packed
-            test = self.frames[subject].indices("test")
+            packed, test = self.frames[subject].packed, self.frames[subject].indices("test")
             expressions = list(dict.fromkeys(packed.frames[int(i)].segment for i in test))
-            chosen = expressions[k * len(expressions) // self.plan.frames]
-            own = np.array([i for i in test if packed.frames[int(i)].segment == chosen])
+            expression = expressions[k * len(expressions) // self.plan.frames]
+            own = np.array([i for i in test if packed.frames[int(i)].segment == expression])
             distance = (packed.vertices(own) - torch.from_numpy(packed.statistics.vertex_mean)).square().sum((1, 2))
-            yield subject, int(own[int(distance.argmax())])
+            chosen.append((subject, int(own[int(distance.argmax())])))
+        return list(dict.fromkeys(chosen))  # fewer, where there are fewer expressions
 
     def strip(self, table: Table, subject: str, index: int, place: int, course: dict[str, list[_Course]]) -> Strip:
         """One frame through the rows of a table; the courses of its fits are added to ``course``."""

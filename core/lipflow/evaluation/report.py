@@ -112,6 +112,7 @@ def render_report(results: Json, exhibits: Exhibits) -> str:
     template = environment.from_string((files("lipflow.evaluation") / "report.html").read_text(encoding="utf-8"))
     tables = [_table(table, exhibits) for table in results["tables"]]
     spreads, clusters = list(_spreads(results["runs"])), results["clusters"] or exhibits.clusters()
+    codes = [_codes(one, f"latent-{k}") for k, one in enumerate(exhibits.codes)]
     contents = [(table["id"], table["short"]) for table in tables]
     optional = (
         ("impoverishment", "Impoverished inputs", results["impoverishment"]),
@@ -122,7 +123,7 @@ def render_report(results: Json, exhibits: Exhibits) -> str:
         ("runs", "Runs", results["runs"]),
     )
     contents += [(anchor, title) for anchor, title, there in optional if there]
-    titles = {run["variant"]: run["title"] for run in results["runs"]}
+    searches = [_search(search, _search_title(search, results)) for search in results["search"]]
     return template.render(
         results=results,
         lead=lead(results),
@@ -133,14 +134,15 @@ def render_report(results: Json, exhibits: Exhibits) -> str:
         scale=_data_uri(_coloured(np.arange(256, dtype=np.uint8)[None])),
         error_scale=ERROR_SCALE,
         impoverishment=results["impoverishment"] and impoverishment_figure(results["impoverishment"]),
-        codes=[_codes(one, f"latent-{k}") for k, one in enumerate(exhibits.codes)],
+        codes=codes,
+        inputs=list(dict.fromkeys(one["inputs"] for one in codes)),
         clusters=clusters,
         clusters_sentence=_clusters_sentence(clusters),
         spreads=spreads,
         calibration=results["calibration"] and calibration_figure(results["calibration"]),
         calibration_sentence=_calibration_sentence(results["calibration"] or []),
-        searches=[_search(search, titles) for search in results["search"]],
-        search=results["search"] and search_figure(results["search"], titles),
+        searches=searches,
+        search=searches and search_figure(results["search"], [search["title"] for search in searches]),
     )
 
 
@@ -220,26 +222,27 @@ def _data_uri(picture: np.ndarray) -> str:
 
 
 def _codes(codes: PlaneCodes, name: str) -> Json:
-    names = ", ".join(f"{k + 1} {label}" for k, label in enumerate(codes.inputs))
     return {
         "title": f"{codes.title}, {codes.subject}, seed {codes.seed}",
         "figure": latent_figure(codes, name),
-        "caption": f"{len(codes.inputs)} test frames, one colour and number each, "
-        f"{len(codes.labels) // len(codes.inputs)} codes drawn from the prior of each, left in P and right the same "
-        f"codes in Q. Inputs: {names}.",
+        "half": codes.one_space,
+        "inputs": f"{codes.subject}: " + ", ".join(f"{k + 1} {label}" for k, label in enumerate(codes.inputs)),
     }
 
 
 def _clusters_sentence(clusters: Sequence[Json]) -> str:
     said = []
     for one in clusters:
-        p, q = one["silhouette"]["p"], one["silhouette"]["q"]
-        if p == q:
-            said.append(f"{one['title']}, where P and Q are one space: silhouette {q:.2f}, {_structure(q)}.")
+        whole, plane = one["silhouette"], one["plane_silhouette"]
+        if whole["p"] == whole["q"]:
+            figures = (
+                f"{whole['q']:.2f} from all dimensions ({_structure(whole['q'])}), {plane['q']:.2f} in the plane drawn"
+            )
+            said.append(f"{one['title']}, where P and Q are one space: {figures}.")
         else:
-            where = "further apart in Q than in P" if q > p else "closer together in Q than in P"
-            figures = f"silhouette {p:.2f} in P ({_structure(p)}) and {q:.2f} in Q ({_structure(q)})"
-            said.append(f"{one['title']}: draws for different inputs lie {where}, {figures}.")
+            p, q = (f"{whole[space]:.2f} in {space.upper()} ({_structure(whole[space])})" for space in ("p", "q"))
+            planes = f"{plane['p']:.2f} and {plane['q']:.2f} in the planes drawn"
+            said.append(f"{one['title']}: {p} and {q} from all dimensions, {planes}.")
     return " ".join(said)
 
 
@@ -256,9 +259,7 @@ def _calibration_sentence(entries: Sequence[Json]) -> str:
         nominal, coverage = entry["nominal"][-1], entry["coverage"][-1]
         fair = told(coverage) and coverage["low"] <= nominal <= coverage["high"]
         word = "as they should" if fair else "too few" if coverage["mean"] < nominal else "too many"
-        said.append(
-            f"{entry['title']}: intervals meant to hold {nominal:.0%} hold {coverage['mean']:.0%}, {word}."
-        )
+        said.append(f"{entry['title']}: intervals meant to hold {nominal:.0%} hold {coverage['mean']:.0%}, {word}.")
     return " ".join(said)
 
 
@@ -293,7 +294,14 @@ def _over_runs(values: Sequence[float | None], digits: int) -> dict[str, str]:
     return {"mean": mean, "range": f"{low} … {high}" if len(given) > 1 else ""}
 
 
-def _search(search: Json, titles: dict[str, str]) -> Json:
+def _search_title(search: Json, results: Json) -> str:
+    """The title of the row that was searched, its table and its subject."""
+    rows = [row for t in results["tables"] if t["number"] == search["table"] for row in t["rows"]]
+    title = next((row["title"] for row in rows if row["name"] == search["row"]), search["row"])
+    return f"{title}, Table {search['table']}, {search['subject']}"
+
+
+def _search(search: Json, title: str) -> Json:
     """One search as a table: the settings that differ between its candidates, and what they scored."""
     candidates = search["candidates"]
     names = [name for name in candidates[0] if name != "validation_psnr"]
@@ -304,10 +312,5 @@ def _search(search: Json, titles: dict[str, str]) -> Json:
         score = candidates[k]["validation_psnr"]
         cells = [str(candidates[k].get(name)) for name in varied]
         lines.append({"chosen": k == search["chosen"], "cells": [*cells, "–" if score is None else f"{score:.2f}"]})
-    title = titles.get(search["variant"], search["variant"])
     columns = [*(name.replace("_", " ") for name in varied), "PSNR (dB)"]
-    return {
-        "title": f"{title}, Table {search['table']}, {search['subject']}",
-        "columns": columns,
-        "lines": lines,
-    }
+    return {"title": title, "columns": columns, "lines": lines}
