@@ -1,7 +1,8 @@
 """A training run in its folder: who may write there, what is written when, and where the run stands.
 
 ``run.json`` says what was begun, ``checkpoint.safetensors`` where it stands, ``avatar.safetensors`` that it is
-finished; ``logs/`` holds TensorBoard scalars, ``sample.png`` the latest picture. Every file is replaced whole.
+finished; ``logs/`` holds TensorBoard scalars, ``sample.png`` and ``codes.npz`` the latest picture and codes.
+``process.json`` is there while a process trains. Every file is replaced whole.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
@@ -29,15 +33,19 @@ from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training import FORMAT as TRAINING_FORMAT
 from lipflow.training import TrainConfig, Training, TrainState
 from lipflow.training_start import provenance
+from lipflow.validation import Snapshot
 
-CHECKPOINT, AVATAR, RECORD, SAMPLE, LOGS = (
+CHECKPOINT, AVATAR, RECORD, SAMPLE, CODES, PROCESS, LOGS = (
     "checkpoint.safetensors",
     "avatar.safetensors",
     "run.json",
     "sample.png",
+    "codes.npz",
+    "process.json",
     "logs",
 )
 _SAVE_SECONDS = 60.0  # between two checkpoints
+_FLUSH_SECONDS = 2  # between two moments from which others can read the log
 _LOOK_SECONDS = 0.2  # between two looks whether a folder has become free
 
 
@@ -67,11 +75,34 @@ def steps_done(folder: Path, config: TrainConfig) -> int:
     return step if isinstance(step, int) else 0
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The process that trains in a folder."""
+
+    pid: int
+    steered: bool  # whether it hears the signals of ``lipflow.steering``
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who trains in a folder on this machine; None where nobody does."""
+    try:
+        body = json.loads((folder / PROCESS).read_text())
+        found = Holder(int(body["pid"]), bool(body["steered"]))
+        os.kill(found.pid, 0)
+        handle = os.open(folder, os.O_RDONLY)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+    try:
+        return None if _locked(handle) else found  # a number that is some other process's by now holds nothing
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
-def claimed(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
+def claimed(folder: Path, patience_s: float = 0.0, *, steered: bool = False) -> Iterator[None]:
     """Hold a run's folder, made if need be, for this process alone; what a killed one left half-written is removed.
 
-    The claim ends with the process, however it ends.
+    The claim ends with the process, however it ends. ``steered`` tells others that it hears their signals.
 
     Raises:
         InputError: if another process trains there, and still does after ``patience_s`` seconds.
@@ -84,25 +115,35 @@ def claimed(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise InputError(f"run {folder}", expected="a folder to itself", got="one that another process uses")
             time.sleep(_LOOK_SECONDS)
-        for name in (CHECKPOINT, AVATAR, RECORD, SAMPLE):
+        for name in (CHECKPOINT, AVATAR, RECORD, SAMPLE, CODES, PROCESS):
             stem, suffix = os.path.splitext(name)
             for half in folder.glob(f".{stem}.{'?' * 8}{suffix}"):
                 half.unlink(missing_ok=True)
-        yield
+        write_json(folder / PROCESS, {"pid": os.getpid(), "steered": steered})
+        try:
+            yield
+        finally:
+            (folder / PROCESS).unlink(missing_ok=True)
     finally:
         os.close(handle)
 
 
 def opened(
-    folder: Path, config: TrainConfig, packed: PackedCapture, device: torch.device, base: Avatar | None
+    folder: Path,
+    config: TrainConfig,
+    packed: PackedCapture,
+    device: torch.device,
+    base: Avatar | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Training:
-    """The run of a folder: a new one, or the one that stopped there."""
+    """The run of a folder: a new one, or the one that stopped there. ``options`` of a command go on record."""
     is_finished(folder, config)  # refuses another run's folder
     if (folder / CHECKPOINT).is_file():
         return Training.resume(folder / CHECKPOINT, packed, device)
     training = Training(config, packed, device, base=base)
     record = {"config": to_json(config), "config_hash": config_hash(config), "capture": packed.name}
-    write_json(folder / RECORD, {**record, "device": describe_device(device), **provenance()})
+    given = {} if options is None else {"options": dict(options)}
+    write_json(folder / RECORD, {**record, **given, "device": describe_device(device), **provenance()})
     return training
 
 
@@ -110,13 +151,12 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
     """Train to the end and write as it goes; a stop writes a checkpoint first, the end the avatar."""
     saved = time.monotonic()
     # Scalars of steps that were lost to a kill come again.
-    with SummaryWriter(str(folder / LOGS), purge_step=training.step + 1) as board:
+    with SummaryWriter(str(folder / LOGS), purge_step=training.step + 1, flush_secs=_FLUSH_SECONDS) as board:
         try:
             for state in training.run():
                 _log(board, state, training.config.log_every)
-                if state.snapshot is not None and state.snapshot.picture is not None:
-                    with replacing(folder / SAMPLE) as beside:
-                        Image.fromarray(state.snapshot.picture).save(beside)
+                if state.snapshot is not None:
+                    _show(state.snapshot, folder)
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     training.save(folder / CHECKPOINT)
                     saved = time.monotonic()
@@ -155,6 +195,16 @@ def _config(body: object, path: Path) -> TrainConfig | None:
         return from_json(TrainConfig, body.get("config") if isinstance(body, dict) else None, what=f"{path}, config")
     except InputError:
         return None
+
+
+def _show(snapshot: Snapshot, folder: Path) -> None:
+    """Write a snapshot where others see it."""
+    if snapshot.picture is not None:
+        with replacing(folder / SAMPLE) as beside:
+            Image.fromarray(snapshot.picture).save(beside)
+    codes = {name: getattr(snapshot, name) for name in ("codes_q", "codes_u", "codes_p", "codes_start")}
+    with replacing(folder / CODES) as beside:
+        np.savez(beside, segments=np.array(snapshot.segments), **codes)
 
 
 def _log(board: SummaryWriter, state: TrainState, every: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from lipflow.checks import InputError
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device, describe_device
 from lipflow.runs import AVATAR, CHECKPOINT, advance, claimed, is_finished, opened
+from lipflow.steering import steered
 from lipflow.training import TrainConfig, Training
 from lipflow.variants import PRESETS, VARIANTS
 
@@ -60,13 +62,19 @@ class Train:
         device = choose_device(self.device)
         packed = packed_for(self.capture, self.preset, self.cameras_per_frame)
         base = None if self.base is None else Avatar.load(self.base)
-        with claimed(self.out):
-            training = opened(self.out, config, packed, device, base)
+        with claimed(self.out, steered=True):
+            training = opened(self.out, config, packed, device, base, self._options())
             sys.stderr.write(f"training on {describe_device(device)}\n")
             _follow(training, self.out)
         validation = training.finished_avatar().record["validation"] or {}
         figures = ", ".join(f"{name} {value:.2f}" for name, value in validation.items())
         sys.stdout.write(f"{self.out / AVATAR}: step {training.step}, {training.seconds:.0f} s; {figures}\n")
+
+    def _options(self) -> dict[str, object]:
+        """What the config does not tell, for whoever wants to go on with the run."""
+        base = None if self.base is None else str(self.base.absolute())
+        capture = str(self.capture.absolute())
+        return {"capture": capture, "preset": self.preset, "base": base, "cameras_per_frame": self.cameras_per_frame}
 
     def _config(self) -> TrainConfig:
         if self.variant not in VARIANTS:
@@ -90,8 +98,10 @@ def packed_for(capture: Path, preset: str, cameras_per_frame: int) -> PackedCapt
 
 
 def _follow(training: Training, out: Path) -> None:
-    """Train to the end behind a bar."""
-    with tqdm(total=training.config.steps, initial=training.step, dynamic_ncols=True) as bar:
-        for state in advance(training, out):
+    """Train to the end behind a bar, or until a signal says otherwise."""
+    bar = tqdm(total=training.config.steps, initial=training.step, dynamic_ncols=True)
+    with steered() as steering, bar, closing(advance(training, out)) as states:
+        for state in states:
             bar.update(state.step - bar.n)
             bar.set_postfix(loss=f"{state.scalars.get('loss', float('nan')):.4f}", refresh=False)
+            steering.obey(lambda: training.save(out / CHECKPOINT))

@@ -1,0 +1,60 @@
+"""What others can see of a run in its folder while it trains."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lipflow.capture import open_capture, pack
+from lipflow.capture.packed import PackedCapture
+from lipflow.runs import CODES, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
+from lipflow.training_config import TrainConfig
+from support.tiny_capture import write_tiny_capture
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedCapture:
+    capture = open_capture(write_tiny_capture(tmp_path_factory.mktemp("run") / "someone", frames=12))
+    states = pack(capture, texture=32, photo=(48, 32), hmc=(30, 40))
+    while True:
+        try:
+            next(states)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_who_trains_there(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    with claimed(tmp_path, steered=True):
+        assert holder(tmp_path) == Holder(os.getpid(), True)
+    assert holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"pid": 0.5}', '{"pid": 1e99, "steered": true}', '{"pid": "me"}'])
+def test_what_a_killed_process_left_holds_nothing(tmp_path: Path, left: str) -> None:
+    (tmp_path / PROCESS).write_text(left)
+    assert holder(tmp_path) is None
+    (tmp_path / PROCESS).write_text(json.dumps({"pid": os.getpid(), "steered": True}))
+    assert holder(tmp_path) is None, "its number is another process's by now"
+    with claimed(tmp_path):
+        assert holder(tmp_path) == Holder(os.getpid(), False)
+
+
+def test_picture_codes_and_options(packed: PackedCapture, tmp_path: Path) -> None:
+    config = TrainConfig.of("lip-flow-kpt", "tiny", steps=2)
+    training = opened(tmp_path, config, packed, torch.device("cpu"), options={"preset": "tiny"})
+    states = advance(training, tmp_path)
+    next(states)
+    codes = np.load(tmp_path / CODES)
+    for name in ("codes_q", "codes_u", "codes_p", "codes_start"):
+        assert codes[name].shape == (len(codes["segments"]), config.sizes.latent)
+        assert np.isfinite(codes[name]).all()
+    assert (tmp_path / SAMPLE).is_file()
+    assert json.loads((tmp_path / RECORD).read_text())["options"] == {"preset": "tiny"}
+    states.close()
