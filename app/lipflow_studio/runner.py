@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from lipflow.avatar import Avatar
 from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, Picture, Source
 from lipflow_studio.engine import FitRequest, PictureRequest, live_fit, pictures
+from lipflow_studio.trail import Trail
 from lipflow_studio.workers import Worker
 
 POLL_MS = 4  # how often the workers are asked for their newest states
@@ -36,6 +37,7 @@ class Runner(QObject):
         self._loader: Worker[None, Any] | None = None
         self._loaded: Callable[[Any], None] | None = None
         self._retired: list[Worker[Any, Any]] = []
+        self.trail = Trail()  # of the present fit
         self._picture: Picture | None = None  # the newest, with the fit's newest shape
         self._update: FitUpdate | None = None  # read, and not yet given on
         self._picture_time = self._figures_time = 0.0
@@ -63,7 +65,10 @@ class Runner(QObject):
             lambda: pictures(avatar, info, z, view), name="pictures", merge=PictureRequest.merge
         )
 
+        self.trail = trail = Trail(self.trail.worker + 1)
+
         def hand_over(update: FitUpdate) -> None:
+            trail.add(update.z, update.iteration)
             shown.send(PictureRequest(z=update.z, serial=update.serial))
 
         self._pictures = shown.start()
@@ -78,6 +83,12 @@ class Runner(QObject):
     def show(self, request: PictureRequest) -> None:
         if self._pictures is not None:
             self._pictures.send(request)
+
+    def preview(self, z: FloatArray) -> None:
+        """Show a code's face for the moment, while no fit runs: its codes would come in between."""
+        if self._picture is not None:
+            self._picture = replace(self._picture, shape=replace(self._picture.shape, serial=0))
+        self.show(PictureRequest(z=z, serial=0))
 
     def pause(self) -> None:
         if self._fitter is not None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.faces import Faces
+from lipflow_studio.parts.keyframes import Keyframes
+from lipflow_studio.parts.latent import Latent
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.scripts import Scripts
 
-PARTS: tuple[type[Part], ...] = (Desk, Recent, Scripts)
+PARTS: tuple[type[Part], ...] = (Desk, Recent, Scripts, Faces, Latent, Keyframes)
 
 __all__ = ["PARTS", "Part"]
