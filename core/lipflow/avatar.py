@@ -197,10 +197,18 @@ class Avatar(nn.Module):
 
     def landmark_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """For one code [Z]: the landmarks [L, 3] mm and their derivative [L, 3, Z], in closed form."""
+        points, rows, features_by_z = self.landmark_factors(z)
+        return points, rows @ features_by_z
+
+    def landmark_factors(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``landmark_jacobian`` with the derivative in two factors, [L, 3, R] and [R, Z].
+
+        The landmarks are linear in R features of the code, which are far fewer than the code's numbers.
+        """
         check_shape({"Z": self.config.latent}, z=(z, "Z"))
         weight, _ = self._landmark_rows()
-        jacobian = self.statistics.vertex_std * (weight @ self.decoder.coefficient_jacobian(z))
-        return self.decode_landmarks(z), jacobian.unflatten(0, (-1, 3))
+        rows = (self.statistics.vertex_std * weight).unflatten(0, (-1, 3))
+        return self.decode_landmarks(z), rows, self.decoder.coefficient_jacobian(z)
 
     def _landmark_rows(self) -> tuple[Tensor, Tensor]:
         if self.landmarks is None:

@@ -206,12 +206,7 @@ def _replaced(solver: Solver, problem: Problem, config: FitConfig) -> Solver:
 
 def _snapshot(solver: Solver, iteration: int, seconds: float, rate: float, pictures: bool) -> FitState:
     point, problem = solver.point, solver.problem
-    shown = point.shown
-    if not shown:
-        with torch.no_grad():
-            compared = problem.observation.compare(problem.avatar, point.z[None]).shown
-        shown = {name: tensor[0] for name, tensor in compared.items()}
-    small = {name: tensor for name, tensor in shown.items() if pictures or tensor.numel() <= SMALL}
+    small = {name: tensor for name, tensor in point.shown.items() if pictures or tensor.numel() <= SMALL}
     with torch.no_grad():
         u = problem.mu + torch.exp(problem.log_sigma) * point.w
     return FitState(

@@ -60,8 +60,16 @@ class Observation(Protocol):
 class LeastSquares(Protocol):
     """An observation whose residuals are few enough to be linearised: what Levenberg–Marquardt needs."""
 
+    def residuals_at(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Residuals [M] in units of σ (½ Σ residual² is the energy) at one code z [Z], and what ``compare`` shows."""
+        ...
+
     def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Residuals [M] in units of σ (½ Σ residual² is the energy) and their Jacobian [M, Z] at one code z [Z]."""
+        """The same residuals [M] and their Jacobian [M, Z]."""
+        ...
+
+    def factors(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same with the Jacobian in two factors [M, R] and [R, Z], R being as few as there are."""
         ...
 
 
@@ -119,23 +127,33 @@ class KeypointObservation(Observation):
             raise InputError("keypoints", expected=f"an avatar with {LANDMARK_COUNT} landmarks", got=count)
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
-        points = avatar.decode_landmarks(z)
-        residual, _ = self._residual(points)
-        shown = {"projected": self.camera.project_normalised(points.detach())}  # [B, 136, 2], units of the keypoints
+        residual, shown = self._compare(avatar.decode_landmarks(z))
         return Comparison(0.5 * residual.square().sum((-1, -2)), shown)
 
-    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
-        points, points_by_z = avatar.landmark_jacobian(z)  # [L, 3] mm, [L, 3, Z]
-        residual, scale = self._residual(points)
-        jacobian = scale[:, None] * (self._pixels_by_point(points) @ points_by_z.flatten(2))
-        return residual.flatten(), jacobian.flatten(0, 1)
+    def residuals_at(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        residual, shown = self._compare(avatar.decode_landmarks(z))
+        return residual.flatten(), shown
 
-    def _residual(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted residuals [..., L, 2] of landmarks [..., L, 3] mm, and √w / σ [L, 1], in 1 / pixels."""
-        height, width = self.camera.size
-        given = self.keypoints.to(points) * points.new_tensor([width, height])
-        scale = self.weights.to(points).sqrt()[:, None] / self.noise
-        return (self.camera.project(points)[..., :2] - given) * scale, scale
+    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+        residual, by_feature, features_by_z = self.factors(avatar, z)
+        return residual, by_feature @ features_by_z
+
+    def factors(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        points, rows, features_by_z = avatar.landmark_factors(z)  # [L, 3] mm, [L, 3, R], [R, Z]
+        residual, _ = self._compare(points)
+        by_feature = self._scale(points)[:, None] * (self._pixels_by_point(points) @ rows)
+        return residual.flatten(), by_feature.flatten(0, 1), features_by_z
+
+    def _compare(self, points: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted residuals [..., L, 2] of landmarks [..., L, 3] mm, and what is shown of them."""
+        size = points.new_tensor(self.camera.size[::-1])
+        pixels = self.camera.project(points)[..., :2]
+        shown = {"projected": pixels.detach() / size}  # [..., 136, 2], units of the keypoints
+        return (pixels - self.keypoints.to(points) * size) * self._scale(points), shown
+
+    def _scale(self, points: Tensor) -> Tensor:
+        """√w / σ [L, 1], in 1 / pixels."""
+        return self.weights.to(points).sqrt()[:, None] / self.noise
 
     def _pixels_by_point(self, points: Tensor) -> Tensor:
         """Derivative of the pixel by the point in mm, [L, 2, 3]: the quotient rule on K (R x + t)."""

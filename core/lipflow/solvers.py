@@ -11,12 +11,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.observations import LeastSquares, Observation
-from lipflow.priors.base import LatentPrior
+from lipflow.priors.base import LatentPrior, Passage
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -64,8 +65,7 @@ class Point:
     energy: float
     data_energy: float
     log_likelihood: float
-    gradient: Tensor  # [Z], of the energy, by the solver's unknown
-    shown: dict[str, Tensor]  # what the observation shows at this code, without a batch dimension; may be empty
+    shown: dict[str, Tensor]  # what the observation shows at this code, without a batch dimension
 
 
 class Solver(Protocol):
@@ -74,6 +74,10 @@ class Solver(Protocol):
     problem: Problem
     point: Point
     converged: bool
+
+    def gradient(self) -> Tensor:
+        """[Z], of the energy at the point, by the solver's unknown."""
+        ...
 
     def step(self) -> None:
         """One iteration."""
@@ -99,27 +103,56 @@ class SolverConfig(Protocol):
     def tolerance(self) -> float: ...
 
 
-class LevenbergMarquardt:
-    """Damped Gauss–Newton on z, for observations that can be linearised (Nielsen's rule for the damping).
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """The energy near a code by the whitened step s: −descent·s + ½ s·(λ I + Mᵀ G M) s."""
 
-    The data's curvature is JᵀJ. The prior's is λ (∂w/∂z)ᵀ (∂w/∂z): exact for a Gaussian; for a flow it is what a
-    locally linear F would have. ∂u/∂z, the dear part, is kept until a step is hard to find, also for the next problem.
-    The gradient is always exact and a step is taken only if the true energy falls: that economy costs no accuracy.
+    descent: Tensor  # [Z] float64
+    features: Tensor  # M [R, Z] float64, the decoder's features by the whitened code
+    curvature: Tensor  # G [R, R] float64, of the data by those features
+    weight: float  # λ
+
+    def step(self, damping: float) -> tuple[Tensor, float] | None:
+        """The step [Z] with ``damping`` added to λ, and by how much the energy should fall; None if it breaks down.
+
+        By (a I + Mᵀ G M)⁻¹ = (I − Mᵀ G (a I + M Mᵀ G)⁻¹ M) / a there are R equations instead of Z.
+        """
+        total, M = self.weight + damping, self.features
+        system = M @ M.T @ self.curvature
+        system.diagonal().add_(total)
+        found, failed = torch.linalg.solve_ex(system, M @ self.descent)
+        step = (self.descent - M.T @ (self.curvature @ found)) / total
+        if int(failed) or not bool(torch.isfinite(step).all()):
+            return None
+        return step, 0.5 * float(self.descent @ step + damping * (step @ step))
+
+
+class LevenbergMarquardt:
+    """Damped Gauss–Newton for observations that can be linearised, in steps of the whitened code: there, the prior's
+    curvature is λ I, and damping is more of the same (it grows as in Nielsen's rule).
+
+    That curvature is exact for a Gaussian; for a flow it is what a locally linear F would have. ∂z/∂u, the dear part,
+    is kept until a step gains little, also for the next problem. The gradient is always exact and a step is taken
+    only if the true energy falls: that economy costs no accuracy. Where a step gains little, shorter ones are tried,
+    since the networks' rectifiers bend the energy within a step's reach. A trial costs no derivative, so a code that
+    is never stepped from, because another problem takes over, is never differentiated at.
     """
 
     ATTEMPTS = 8  # dampings tried within one iteration
-    HARD = 3  # attempts that make an iteration a hard one, after which ∂u/∂z is computed afresh
-    LEAST, MOST = 1e-7, 1e7  # damping, relative to the diagonal
+    SHORTER = 4  # lengths tried of one step
+    GOOD, POOR = 0.5, 0.25  # shares of what was promised: below, shorter steps are tried; ∂z/∂u is computed afresh
+    START, LEAST, MOST = 0.1, 1e-6, 1e7  # damping, in units of the prior's curvature at λ = 1
 
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
-        self._damping, self._growth = 1e-3, 2.0
-        self._bijection: Tensor | None = None  # ∂u/∂z, [Z, Z]
+        self._damping, self._growth = self.START, 2.0
+        self._z_by_u: Tensor | None = None  # [Z, Z]
+        self._z_by_u_is_new = False  # whether it was computed at the point
         self._start_at(problem, z, config)
 
     def replace(self, problem: Problem, config: SolverConfig) -> None:
-        """Go on with another problem: the code, the damping and ∂u/∂z stay."""
+        """Go on with another problem: the code, the damping and ∂z/∂u stay."""
         if problem.prior is not self.problem.prior:
-            self._bijection = None
+            self._z_by_u = None
         self._start_at(problem, self.point.z, config)
 
     def settle(self) -> None:
@@ -127,61 +160,107 @@ class LevenbergMarquardt:
 
     def _start_at(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self.problem, self._tolerance = problem, config.tolerance
-        self._curvature: Tensor | None = None  # λ (∂w/∂z)ᵀ (∂w/∂z), [Z, Z] float64
+        self._carry = problem.prior.under(problem.context)
+        self._mu, log_sigma = problem.mu.cpu().numpy(), problem.log_sigma.cpu().numpy()
+        self._sigma, self._log_sigmas = np.exp(log_sigma), float(log_sigma.sum())
         self.converged = False
-        self.point, self._jacobian = self._linearise(z)
+        self.point, self._passage = self._evaluate(z.detach())
 
+    @torch.no_grad()
+    def gradient(self) -> Tensor:
+        return self._slope()[0]
+
+    @torch.no_grad()
     def step(self) -> None:
-        with torch.no_grad():
-            data_curvature = self._jacobian.double().T @ self._jacobian.double()
-            curvature = data_curvature + self._prior_curvature() if self.problem.weight > 0 else data_curvature
-        for attempt in range(1, self.ATTEMPTS + 1):
-            step = _solve_damped(curvature, -self.point.gradient, self._damping)
-            if step is not None and self._attempt(step, curvature):
-                if attempt >= self.HARD:
-                    self._bijection = self._curvature = None
+        model = self._model()
+        for _ in range(self.ATTEMPTS):
+            found = model.step(self._damping)
+            if found is not None and self._attempt(model, *found):
                 return
-            self._damping, self._growth = min(self._damping * self._growth, self.MOST), self._growth * 2
+            if self._z_by_u_is_new:
+                self._damp()
+            else:
+                self._z_by_u = None
+                model = self._model()
         self.converged = True  # the gradient is exact, so only rounding is left
 
-    def _attempt(self, step: Tensor, curvature: Tensor) -> bool:
-        """Try a step; whether this iteration is over."""
-        wide = step.double()
-        promised = float(-(self.point.gradient.double() @ wide) - 0.5 * wide @ curvature @ wide)
-        trial, jacobian = self._linearise(self.point.z + step)
-        lowered = self.point.energy - trial.energy
-        negligible = promised <= self._tolerance * max(abs(self.point.energy), 1.0)
-        taken = lowered >= 0  # False for NaN
-        if taken:
-            share = lowered / max(promised, 1e-12)
-            self.point, self._jacobian = trial, jacobian
-            self._damping = max(self._damping * max(1 / 3, 1 - (2 * share - 1) ** 3), self.LEAST)
-            self._growth = 2.0
-        self.converged = negligible
-        return taken or negligible
+    def _attempt(self, model: _Model, step: Tensor, promised: float) -> bool:
+        """Try a whitened step [Z]; whether this iteration is over."""
+        before = self.point
+        assert self._z_by_u is not None  # the model has seen to it
+        way = self._z_by_u @ (step.to(before.z) * torch.from_numpy(self._sigma).to(before.z))
+        trial, passage = self._evaluate(before.z + way)
+        share = (before.energy - trial.energy) / max(promised, 1e-12)
+        if not share >= self.GOOD:  # also where it is NaN
+            trial, passage = self._shorten(way, -float(model.descent @ step), trial, passage)
+        if trial.energy <= before.energy:  # False for NaN
+            self.point, self._passage = trial, passage
+            if share >= self.POOR:
+                self._damping = max(self._damping * (1 / 3 if share > self.GOOD else 1.0), self.LEAST)
+                self._growth = 2.0
+            else:
+                self._damp()
+                if not self._z_by_u_is_new:
+                    self._z_by_u = None
+            self._z_by_u_is_new = False
+        self.converged = promised <= self._tolerance * max(abs(before.energy), 1.0)
+        return self.point is trial or self.converged
 
-    def _prior_curvature(self) -> Tensor:
-        if self._bijection is None:
-            self._bijection = self.problem.prior.jacobian(self.point.z, self.problem.context)
-        if self._curvature is None:
-            whitening = (torch.exp(-self.problem.log_sigma)[:, None] * self._bijection).double()
-            self._curvature = self.problem.weight * whitening.T @ whitening
-        return self._curvature
+    def _damp(self) -> None:
+        self._damping, self._growth = min(self._damping * self._growth, self.MOST), self._growth * 2
 
-    def _linearise(self, z: Tensor) -> tuple[Point, Tensor]:
-        problem, z = self.problem, z.detach()
+    def _shorten(self, way: Tensor, slope: float, trial: Point, passage: Passage) -> tuple[Point, Passage]:
+        """The lowest point found on the way to ``trial``, by parabolas; ``slope`` is the energy's at its start."""
+        start, length, best = self.point, 1.0, (trial, passage)
+        for _ in range(self.SHORTER):
+            bend = trial.energy - start.energy - slope * length
+            lowest = -0.5 * slope * length**2 / bend if bend > 0 else 0.0  # of the parabola; bend may be NaN
+            length = min(max(lowest, 0.1 * length), 0.6 * length)
+            trial, passage = self._evaluate(start.z + length * way)
+            if not best[0].energy <= trial.energy:
+                best = trial, passage
+            elif best[0].energy <= start.energy:
+                break
+            if start.energy - trial.energy >= -self.POOR * slope * length:
+                break
+        return best
+
+    def _evaluate(self, z: Tensor) -> tuple[Point, Passage]:
+        """The energy at z [Z], and how the prior takes it."""
+        problem = self.problem
         with torch.no_grad():
-            residual, jacobian = cast(LeastSquares, problem.observation).linearise(problem.avatar, z)
-            data, gradient = 0.5 * float(residual.square().sum()), jacobian.T @ residual
-        counts = problem.weight > 0
-        with torch.set_grad_enabled(counts):
-            code = z[None].clone().requires_grad_(counts)
-            w, log_abs_det = problem.whiten(code)
-            cost, log_p = problem.densities(w, log_abs_det)
-            if counts:
-                gradient = gradient + problem.weight * torch.autograd.grad(cost.sum(), code)[0][0]
-        energy = data + problem.weight * float(cost.detach())
-        return Point(z, w.detach()[0], energy, data, float(log_p.detach()), gradient, {}), jacobian
+            residual, shown = cast(LeastSquares, problem.observation).residuals_at(problem.avatar, z)
+            data = 0.5 * float(residual @ residual)
+        with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: its energy is then no number
+            passage = self._carry(z.cpu().numpy())
+            w = (passage.u - self._mu) / self._sigma
+            log_normal = -0.5 * float(w @ w) - self._log_sigmas - 0.5 * len(w) * LOG_2PI
+        log_p = log_normal + passage.log_abs_det
+        energy = data - problem.weight * (log_p if problem.space == "z" else log_normal)
+        return Point(z, torch.from_numpy(w).to(z), energy, data, log_p, shown), passage
+
+    def _slope(self) -> tuple[Tensor, Tensor, Tensor]:
+        """At the point: the energy's gradient [Z], and the residuals' derivative in factors [M, R] and [R, Z]."""
+        problem, z = self.problem, self.point.z
+        residual, by_feature, features = cast(LeastSquares, problem.observation).factors(problem.avatar, z)
+        gradient = (residual @ by_feature) @ features
+        if problem.weight > 0:
+            by_u = self.point.w.cpu().numpy() / self._sigma
+            by_z = self._passage.pull_back(by_u, -1.0 if problem.space == "z" else 0.0)
+            gradient = gradient + problem.weight * torch.from_numpy(by_z).to(z)
+        return gradient, by_feature, features
+
+    def _model(self) -> _Model:
+        gradient, by_feature, features = self._slope()
+        if self._z_by_u is None:
+            self._z_by_u, self._z_by_u_is_new = self._passage.inverse_jacobian().to(gradient), True
+        sigma = torch.from_numpy(self._sigma).to(gradient)
+        return _Model(
+            -(gradient @ self._z_by_u * sigma).double(),
+            (features @ self._z_by_u * sigma).double(),
+            (by_feature.T @ by_feature).double(),
+            self.problem.weight,
+        )
 
 
 class Adam:
@@ -206,15 +285,18 @@ class Adam:
         self._energies: deque[float] = deque(maxlen=2 * self.WINDOW)
         with torch.no_grad():
             self._unknown = z.detach() if problem.space == "z" else problem.whiten(z[None])[0][0]
-        self.point = self._evaluate(self._unknown)
+        self.point, self._gradient = self._evaluate(self._unknown)
         self._best = self._unknown, self.point
+
+    def gradient(self) -> Tensor:
+        return self._gradient
 
     def settle(self) -> None:
         """Take the best point: where edges hide or show pixels the gradient misleads small steps."""
         self._unknown, self.point = self._best
 
     def step(self) -> None:
-        gradient = self.point.gradient
+        gradient = self._gradient
         self._steps += 1
         self._mean = self.BETA1 * self._mean + (1 - self.BETA1) * gradient
         self._square = self.BETA2 * self._square + (1 - self.BETA2) * gradient.square()
@@ -223,12 +305,12 @@ class Adam:
         phase = min(self._done / self._config.iterations, 1.0)
         rate = self.LAST_RATE + (1 - self.LAST_RATE) * 0.5 * (1 + math.cos(math.pi * phase))
         step = self._brake * rate * self._config.learning_rate * mean / (square.sqrt() + self.EPSILON)
-        trial = self._evaluate(self._unknown - step)
+        trial, gradient = self._evaluate(self._unknown - step)
         self._done += 1
-        if not (math.isfinite(trial.energy) and bool(torch.isfinite(trial.gradient).all())):
+        if not (math.isfinite(trial.energy) and bool(torch.isfinite(gradient).all())):
             self._brake *= 0.5  # stay, and go more carefully
             return
-        self._unknown, self.point = self._unknown - step, trial
+        self._unknown, self.point, self._gradient = self._unknown - step, trial, gradient
         if trial.energy < self._best[1].energy:
             self._best = self._unknown, trial
         self._energies.append(trial.energy)
@@ -244,7 +326,7 @@ class Adam:
             self._brake *= 0.5
             self._energies.clear()
 
-    def _evaluate(self, unknown: Tensor) -> Point:
+    def _evaluate(self, unknown: Tensor) -> tuple[Point, Tensor]:
         problem = self.problem
         x = unknown.detach().clone()[None].requires_grad_(True)
         with torch.enable_grad():
@@ -260,22 +342,7 @@ class Adam:
         data = float(comparison.energy.detach())
         energy = data + problem.weight * float(cost.detach())
         shown = {name: tensor[0] for name, tensor in comparison.shown.items()}
-        return Point(z.detach()[0], w.detach()[0], energy, data, float(log_p.detach()), gradient[0], shown)
+        return Point(z.detach()[0], w.detach()[0], energy, data, float(log_p.detach()), shown), gradient[0]
 
 
 SOLVERS: dict[str, type[LevenbergMarquardt] | type[Adam]] = {"lm": LevenbergMarquardt, "adam": Adam}
-
-
-def _solve_damped(curvature: Tensor, descent: Tensor, damping: float) -> Tensor | None:
-    """Solve (C + damping · diag C) x = d by Cholesky, [Z, Z] and [Z] -> [Z]; None if it breaks down.
-
-    In float64, on the matrix scaled to a unit diagonal: a prior's σ spans e^±5, so its curvature spans e^±10.
-    """
-    scale = curvature.diagonal().clamp_min(1e-12).rsqrt()
-    scaled = curvature * scale[:, None] * scale
-    scaled.diagonal().add_(damping)
-    factor, failed = torch.linalg.cholesky_ex(scaled)
-    if int(failed):
-        return None
-    step = torch.cholesky_solve((descent.double() * scale)[:, None], factor)[:, 0] * scale
-    return step.to(descent.dtype)

@@ -262,7 +262,7 @@ def test_a_crash_in_the_fit_is_reported_and_survived(
 
     wait_for_face(qtbot, session)
     with monkeypatch.context() as patch:
-        patch.setattr(KeypointObservation, "linearise", lambda *args: 1 / 0)
+        patch.setattr(KeypointObservation, "factors", lambda *args: 1 / 0)
         put(session)
         wait_for(qtbot, lambda: session.problem is not None)
     assert "ZeroDivisionError" in session.problem.line

@@ -121,9 +121,9 @@ def test_the_gradients_of_both_solvers_are_those_of_the_energy(avatar):
         return (observation.energy(exact, at[None]) - 0.7 * log_p).item()
 
     slope = (energy(z + 1e-6 * direction) - energy(z - 1e-6 * direction)) / 2e-6
-    point = LevenbergMarquardt(problem, z, config).point
-    assert point.energy == pytest.approx(energy(z))
-    assert (point.gradient @ direction).item() == pytest.approx(slope, rel=1e-4)
+    solver = LevenbergMarquardt(problem, z, config)
+    assert solver.point.energy == pytest.approx(energy(z))
+    assert (solver.gradient() @ direction).item() == pytest.approx(slope, rel=1e-4)
 
 
 def test_a_pinned_keypoint_is_met_more_closely():
@@ -256,6 +256,20 @@ def test_another_observation_goes_on_from_the_same_code(avatar, config):
     assert after.energy < 0.5 * from_scratch.energy
     alone = run(avatar, two, config)[-1]
     assert list(running)[-1].energy < alone.energy + 0.1 * abs(alone.energy) + 0.5
+
+
+def test_a_code_that_another_observation_overtakes_is_not_differentiated_at(monkeypatch):
+    avatar = made("flow-kpt")
+    near, far = keypoints_of(avatar, code(1)), keypoints_of(avatar, code(2))
+    calls = []
+    factors = KeypointObservation.factors
+    monkeypatch.setattr(KeypointObservation, "factors", lambda *args: calls.append(args) or factors(*args))
+    states = fit(avatar, near, LM)
+    next(states)
+    assert not calls
+    for sent in (far, near, far):
+        states.send(sent)
+    assert len(calls) == 3
 
 
 def test_adams_moments_survive_another_observation():

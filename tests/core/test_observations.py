@@ -90,6 +90,9 @@ def test_the_linearisation_is_the_energy_and_its_derivative():
     assert 0.5 * residual.square().sum().item() == pytest.approx(observation.energy(exact, code[None]).item())
     automatic = torch.autograd.functional.jacobian(lambda c: observation.linearise(exact, c)[0], code)
     torch.testing.assert_close(jacobian, automatic)
+    alone, shown = observation.residuals_at(exact, code)
+    torch.testing.assert_close(alone, residual)
+    torch.testing.assert_close(shown["projected"], observation.compare(exact, code[None]).shown["projected"][0])
 
 
 def test_the_gradient_of_the_keypoint_energy_passes_gradcheck():

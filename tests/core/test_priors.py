@@ -52,6 +52,21 @@ def test_log_abs_det_is_that_of_the_jacobian(prior: LatentPrior, z: Tensor, h: T
         torch.testing.assert_close(prior.jacobian(z[k], h[k : k + 1]), J)
 
 
+def test_one_code_is_carried_on_the_host_as_in_a_batch(prior: LatentPrior, z: Tensor, h: Tensor) -> None:
+    """Also its gradients, and both Jacobians."""
+    by_u, by_log_abs_det = torch.randn(Z, dtype=torch.float64, generator=torch.Generator().manual_seed(4)), -0.7
+    for k in range(B):
+        context, code = h[k : k + 1], z[k].clone().requires_grad_()
+        u, log_abs_det = prior.to_prior(code[None], context)
+        (expected,) = torch.autograd.grad(by_u @ u[0] + by_log_abs_det * log_abs_det[0], code)
+        passage = prior.under(context)(z[k].numpy())
+        torch.testing.assert_close(torch.from_numpy(passage.u), u[0].detach())
+        assert passage.log_abs_det == pytest.approx(log_abs_det.item())
+        torch.testing.assert_close(torch.from_numpy(passage.pull_back(by_u.numpy(), by_log_abs_det)), expected)
+        torch.testing.assert_close(passage.jacobian() @ passage.inverse_jacobian(), torch.eye(Z, dtype=torch.float64))
+        torch.testing.assert_close(passage.inverse_jacobian() @ passage.jacobian(), torch.eye(Z, dtype=torch.float64))
+
+
 def test_the_density_integrates_to_one() -> None:
     """Two dimensions, a fine grid: a wrong sign of log |det| cannot pass this."""
     torch.manual_seed(0)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from nflows.transforms import AffineCouplingTransform, CompositeTransform, Permutation
 from torch import Tensor, nn
 
 from lipflow.nets.layers import Linear
-from lipflow.priors.base import LatentPrior, PriorConfig
+from lipflow.priors.base import Array, Carry, LatentPrior, Passage, PriorConfig
 
 
 class Conditioner(nn.Module):
@@ -25,13 +30,6 @@ class Conditioner(nn.Module):
         x = torch.relu(self.of_half(half) + self.of_context(context))
         return self.last(torch.relu(self.middle(x)))
 
-    def jacobian(self, half: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """At one half [inputs] under one context [C]: the output and its derivative [outputs, inputs]."""
-        first = self.of_half(half) + self.of_context(context)
-        second = self.middle(torch.relu(first))
-        inner = self.middle.effective_weight() @ ((first > 0)[:, None] * self.of_half.effective_weight())
-        return self.last(torch.relu(second)), self.last.effective_weight() @ ((second > 0)[:, None] * inner)
-
 
 class CappedAffineCoupling(AffineCouplingTransform):
     """The library's affine coupling with log-scale = cap · tanh(raw / cap): the identity at raw = 0, never singular."""
@@ -48,6 +46,113 @@ class CappedAffineCoupling(AffineCouplingTransform):
     def _scale_and_shift(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, shift = self.log_scale_and_shift(transform_params)
         return torch.exp(log_scale), shift
+
+
+@dataclass(frozen=True, eq=False)
+class CouplingUnder:
+    """A coupling and the permutation before it under one context, as arrays on the host."""
+
+    permutation: npt.NDArray[np.int64]  # [Z]
+    inverse: npt.NDArray[np.int64]  # [Z]
+    keep: int  # K, how many coordinates stay as they are
+    cap: float
+    first: Array  # [H, K]
+    first_bias: Array  # [H], the context's part included
+    middle: Array  # [H, H]
+    middle_bias: Array  # [H]
+    last: Array  # [2 (Z - K), H], shifts and raw log-scales
+    last_bias: Array
+
+    @staticmethod
+    def of(permutation: Tensor, coupling: CappedAffineCoupling, h: Tensor) -> CouplingUnder:
+        net: Conditioner = coupling.transform_net
+        layers = (net.of_half, net.of_context, net.middle, net.last)
+        first, of_context, middle, last = (_on_host(layer.effective_weight()) for layer in layers)
+        biases = [_on_host(layer.bias) for layer in layers]
+        first_bias = of_context @ _on_host(h) + biases[0] + biases[1]
+        order = permutation.cpu().numpy()
+        keep, cap = int(coupling.num_identity_features), float(coupling.cap)
+        return CouplingUnder(order, np.argsort(order), keep, cap, first, first_bias, middle, biases[2], last, biases[3])
+
+
+class _Step:
+    """One code carried through one coupling, and what was kept to differentiate that."""
+
+    def __init__(self, coupling: CouplingUnder, x: Array) -> None:
+        self._coupling, keep = coupling, coupling.keep
+        x = x[coupling.permutation]
+        self._first = np.maximum(coupling.first @ x[:keep] + coupling.first_bias, 0)
+        self._second = np.maximum(coupling.middle @ self._first + coupling.middle_bias, 0)
+        shift, raw = np.split(coupling.last @ self._second + coupling.last_bias, 2)
+        self._bent = np.tanh(raw / coupling.cap)
+        self._scale = np.exp(coupling.cap * self._bent)
+        self._scaled = x[keep:] * self._scale
+        self.output = np.concatenate([x[:keep], self._scaled + shift])
+        self.log_abs_det = coupling.cap * float(self._bent.sum())
+
+    def pull_back(self, by_output: Array, by_log_abs_det: float) -> Array:
+        coupling, keep = self._coupling, self._coupling.keep
+        by_changed = by_output[keep:]
+        # d (cap · tanh(raw / cap)) = (1 − tanh²) d raw
+        by_raw = (by_changed * self._scaled + by_log_abs_det) * (1 - self._bent**2)
+        by_second = np.concatenate([by_changed, by_raw]) @ coupling.last * (self._second > 0)
+        by_first = by_second @ coupling.middle * (self._first > 0)
+        by_kept = by_output[:keep] + by_first @ coupling.first
+        return np.concatenate([by_kept, by_changed * self._scale])[coupling.inverse]
+
+    def push(self, total: Tensor) -> Tensor:
+        """∂(what comes in)/∂x -> ∂(what goes out)/∂x, [Z, X] each, for any x."""
+        keep, scale = self._coupling.keep, torch.from_numpy(self._scale)[:, None]
+        total = total[torch.from_numpy(self._coupling.permutation)]
+        total[keep:].mul_(scale).addmm_(self._changed_by_kept(), total[:keep])
+        return total
+
+    def push_inverse(self, total: Tensor) -> Tensor:
+        """∂(what goes out)/∂x -> ∂(what comes in)/∂x; writes into ``total``."""
+        keep, scale = self._coupling.keep, torch.from_numpy(self._scale)[:, None]
+        total[keep:].addmm_(self._changed_by_kept(), total[:keep], alpha=-1).div_(scale)
+        return total[torch.from_numpy(self._coupling.inverse)]
+
+    def _changed_by_kept(self) -> Tensor:
+        """∂(changed half)/∂(kept half), [Z - K, K]; only through the hidden units that are on."""
+        coupling = self._coupling
+        first, second = np.flatnonzero(self._first > 0), np.flatnonzero(self._second > 0)
+        by_shift, by_raw = np.split(coupling.last[:, second], 2)
+        last = by_shift + (self._scaled * (1 - self._bent**2))[:, None] * by_raw
+        inner = torch.from_numpy(coupling.middle[np.ix_(second, first)]) @ torch.from_numpy(coupling.first[first])
+        return torch.from_numpy(last) @ inner
+
+
+class FlowPassage(Passage):
+    """One code carried through a flow under one context."""
+
+    def __init__(self, couplings: list[CouplingUnder], z: Array) -> None:
+        self._steps = []
+        for coupling in couplings:
+            self._steps.append(_Step(coupling, z))
+            z = self._steps[-1].output
+        super().__init__(z, sum(step.log_abs_det for step in self._steps))
+
+    def pull_back(self, by_u: Array, by_log_abs_det: float) -> Array:
+        for step in reversed(self._steps):
+            by_u = step.pull_back(by_u, by_log_abs_det)
+        return by_u
+
+    def jacobian(self) -> Tensor:
+        total = super().jacobian()
+        for step in self._steps:
+            total = step.push(total)
+        return total
+
+    def inverse_jacobian(self) -> Tensor:
+        total = super().inverse_jacobian()
+        for step in reversed(self._steps):
+            total = step.push_inverse(total)
+        return total
+
+
+def _on_host(tensor: Tensor) -> Array:
+    return tensor.detach().cpu().numpy()
 
 
 class Flow(LatentPrior):
@@ -87,25 +192,10 @@ class Flow(LatentPrior):
             log_abs_det = log_abs_det + log_scale.sum(-1)
         return z, log_abs_det
 
-    @torch.no_grad()
-    def jacobian(self, z: Tensor, h: Tensor | None) -> Tensor:
-        """By the chain rule through the couplings, written out: several times as fast as autograd."""
+    def under(self, h: Tensor | None) -> Carry:
         assert h is not None  # a flow is conditional
-        total = torch.eye(len(z), dtype=z.dtype, device=z.device)  # ∂(what the next coupling takes)/∂z
-        for permutation, coupling in self._steps():
-            z, total = z[permutation], total[permutation]
-            split = [coupling.num_identity_features, coupling.num_transform_features]
-            (keep, change), (total_keep, total_change) = z.split(split), total.split(split)
-            params, by_keep = coupling.transform_net.jacobian(keep, h[0])
-            log_scale, shift = coupling.log_scale_and_shift(params)
-            shift_by_keep, raw_by_keep = by_keep.split(split[1])
-            # d (cap · tanh(raw / cap)) = (1 − (log_scale / cap)²) d raw
-            log_scale_by_keep = (1 - (log_scale / coupling.cap) ** 2)[:, None] * raw_by_keep
-            scaled = change * torch.exp(log_scale)
-            by_keep = scaled[:, None] * log_scale_by_keep + shift_by_keep
-            total = torch.cat([total_keep, torch.exp(log_scale)[:, None] * total_change + by_keep @ total_keep])
-            z = torch.cat([keep, scaled + shift])
-        return total
+        couplings = [CouplingUnder.of(permutation, coupling, h[0]) for permutation, coupling in self._steps()]
+        return functools.partial(FlowPassage, couplings)
 
     def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
         if self.training:
