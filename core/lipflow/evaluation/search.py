@@ -27,26 +27,22 @@ class SearchSpace:
 _IMAGES = SearchSpace(
     (
         _STEPS,
-        replace(_STEPS, learning_rate=0.05),
-        replace(_STEPS, learning_rate=0.2),
+        replace(_STEPS, prior_weight=0.1),
         replace(_STEPS, prior_weight=0.3),
         replace(_STEPS, prior_weight=3.0),
-        replace(_STEPS, space="u"),
-        replace(_STEPS, space="u", prior_weight=3.0),
+        replace(_STEPS, learning_rate=0.05),
+        replace(_STEPS, learning_rate=0.2),
+        replace(_STEPS, space="u", prior_weight=0.3),
         replace(_STEPS, start="zero"),
     ),
     rungs=(15, 30, 60),
 )
-_LANDMARKS = SearchSpace(
+_LANDMARKS = SearchSpace(  # fits of milliseconds: more of them
     (
-        _NEWTON,
-        replace(_NEWTON, prior_weight=0.1),
-        replace(_NEWTON, prior_weight=0.3),
-        replace(_NEWTON, prior_weight=3.0),
-        replace(_NEWTON, prior_weight=10.0),
-        replace(_NEWTON, space="u"),
-        replace(_NEWTON, space="u", prior_weight=0.3),
+        *(replace(_NEWTON, prior_weight=weight) for weight in (1.0, 0.1, 0.3, 3.0, 10.0)),
+        *(replace(_NEWTON, space="u", prior_weight=weight) for weight in (1.0, 0.1, 0.3, 3.0, 10.0)),
         replace(_NEWTON, start="zero"),
+        replace(_NEWTON, space="u", start="zero"),
     ),
     rungs=(20,),
 )
