@@ -1,0 +1,79 @@
+"""A run in a list: its name, what it is doing, and how far it is."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QPainter
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from lipflow_studio.parts.training import Run
+from lipflow_studio.run_watch import RunState
+from lipflow_studio.theme import Theme, current
+
+HEIGHT, MARGIN, BAR = 40, 7, 3  # pixels
+
+
+def told(run: Run) -> str:
+    """What a run is doing, in a few words."""
+    if run.state is RunState.PREPARING:
+        return run.note[:80] or "Starting…"
+    if run.state is RunState.FAILED:
+        return f"Failed: {run.note}" if run.note else "Failed"
+    steps = f"{run.step:,} of {run.config.steps:,} steps"
+    words = {
+        RunState.QUEUED: "Waits for the run before it",
+        RunState.FINISHED: f"Finished, {run.config.steps:,} steps",
+        RunState.RUNNING: f"{steps}{_left(run.eta_s)}",
+    }
+    return words.get(run.state, f"{run.state.value} at {steps}")
+
+
+def _left(seconds: float | None) -> str:
+    """How long it still takes."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f", {seconds:.0f} s left"
+    return f", {seconds / 60:.0f} min left" if seconds < 5400 else f", {seconds / 3600:.1f} h left"
+
+
+class RunRow(QStyledItemDelegate):
+    """Paints a row of the list."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        return QSize(120, HEIGHT)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        run, look = index.data(Qt.ItemDataRole.UserRole), current()
+        rect: QRect = option.rect
+        state: QStyle.StateFlag = option.state
+        painter.save()
+        if state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(rect, QColor(look.accent_dim))
+        elif state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(rect, QColor(look.hover))
+        inside = rect.adjusted(MARGIN, 3, -MARGIN, -BAR - 3)
+        half = inside.height() // 2
+        colour = _colour(run.state, look)
+        for top, text, ink in ((0, run.name, look.text), (half, told(run), colour)):
+            line = QRect(inside.left(), inside.top() + top, inside.width(), half)
+            painter.setPen(QColor(ink))
+            shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, line.width())
+            painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)
+        bar = QRect(inside.left(), rect.bottom() - BAR - 1, inside.width(), BAR)
+        painter.fillRect(bar, QColor(look.groove))
+        bar.setWidth(round(bar.width() * min(1.0, run.step / max(1, run.config.steps))))
+        painter.fillRect(bar, QColor(colour))
+        painter.restore()
+
+
+def _colour(state: RunState, look: Theme) -> str:
+    return {
+        RunState.RUNNING: look.accent,
+        RunState.PREPARING: look.accent,
+        RunState.PAUSED: look.warn,
+        RunState.FINISHED: look.good,
+        RunState.FAILED: look.bad,
+    }.get(state, look.muted)

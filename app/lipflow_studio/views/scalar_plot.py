@@ -1,0 +1,165 @@
+"""Scalars of a training against its steps; which ones is chosen above the plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QSize
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from lipflow.training_log import Curve
+from lipflow_studio.theme import current
+from lipflow_studio.widgets.make import dressed, label
+
+WIDEST = 2000  # points of a curve that are drawn: more than the plot has pixels
+
+
+@dataclass(frozen=True)
+class PlotRow:
+    """A set of scalars that belong together."""
+
+    name: str
+    title: str  # with the unit
+    lines: tuple[tuple[str, str], ...]  # tag in the log, and its name in the legend
+    log: bool = False  # whether the axis is logarithmic
+    tip: str = ""
+
+
+PLOTS = (
+    PlotRow(
+        "losses",
+        "Losses",
+        (
+            ("train/loss", "sum"),
+            ("train/image", "image"),
+            ("train/texture", "texture"),
+            ("train/mesh", "mesh"),
+            ("train/latent", "latent"),
+        ),
+        log=True,
+        tip="The objective's terms before their weights, and their weighted sum",
+    ),
+    PlotRow(
+        "psnr",
+        "Held-out PSNR, dB",
+        (("held-out/reconstruction_psnr", "Q decoded"), ("held-out/start_psnr", "prior's guess")),
+        tip="On held-out expressions, inside the mask, in display gamma",
+    ),
+    PlotRow(
+        "mesh",
+        "Held-out mesh, mm",
+        (("held-out/mesh_mm", "Q decoded"), ("held-out/start_mesh_mm", "prior's guess")),
+        tip="Mean distance of the vertices on held-out expressions",
+    ),
+    PlotRow("sigma", "σq and σp", (("train/sigma_q", "σq"), ("train/sigma_p", "σp")), tip="Means over the dimensions"),
+    PlotRow("jacobian", "log |det|, nats", (("train/log_abs_det", "log |det|"),), tip="Of the flow from Q to P"),
+    PlotRow(
+        "nll",
+        "−log p(z), nats",
+        (("train/nll", "training"), ("held-out/nll", "held out")),
+        tip="Of Q's codes under the prior",
+    ),
+    PlotRow("gradient", "Gradient norm", (("train/gradient_norm", "norm before clipping"),), log=True),
+    PlotRow("rate", "Learning rate", (("train/learning_rate", "learning rate"),)),
+)
+
+
+class ScalarPlot(QWidget):
+    """One plot, its choice and its legend."""
+
+    def __init__(self, first: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMinimumSize(QSize(150, 90))
+        self._curves: Mapping[str, Curve] = {}
+        self.choice = dressed(QComboBox(), "scalars", "Which scalars are drawn")
+        for row in PLOTS:
+            self.choice.addItem(row.title, row.name)
+        self.choice.setCurrentIndex(self.choice.findData(first))
+        self.choice.currentIndexChanged.connect(lambda _: self._draw())
+        self.legend = label("", "legend")
+        self.legend.setMinimumWidth(10)
+        self.plot = plain_plot()
+        top = QHBoxLayout()
+        top.setSpacing(8)
+        top.addWidget(self.choice)
+        top.addWidget(self.legend, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(top)
+        column.addWidget(self.plot, 1)
+        self._draw()
+
+    def show_curves(self, curves: Mapping[str, Curve]) -> None:
+        self._curves = curves
+        self._draw()
+
+    def drawn(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Steps and values of each line, by its tag."""
+        items = self.plot.getPlotItem().listDataItems()
+        return {item.opts["name"]: item.getOriginalDataset() for item in items}
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.StyleChange:
+            self._draw()
+        super().changeEvent(event)
+
+    def _draw(self) -> None:
+        row, look = PLOTS[self.choice.currentIndex()], current()
+        dress(self.plot)
+        item = self.plot.getPlotItem()
+        item.clear()
+        item.setLogMode(y=row.log)
+        named = []
+        for place, (tag, name) in enumerate(row.lines):
+            curve = self._curves.get(tag)
+            if curve is None:
+                continue
+            colour = look.kinds[place % len(look.kinds)]
+            thin = slice(None, None, max(1, len(curve.steps) // WIDEST))
+            few = len(curve.steps) < 30
+            item.plot(
+                curve.steps[thin],
+                curve.values[thin],
+                name=tag,
+                pen=pg.mkPen(colour, width=1.4),
+                symbol="o" if few else None,
+                symbolSize=4,
+                symbolBrush=colour,
+                symbolPen=None,
+            )
+            named.append(f"<span style='color:{colour}'>{name}</span>")
+        for side in ("left", "bottom"):
+            item.getAxis(side).setStyle(showValues=bool(named))
+        self.legend.setText("&nbsp;&nbsp;".join(named))
+        self.choice.setToolTip(row.tip or "Which scalars are drawn")
+
+
+def plain_plot() -> pg.PlotWidget:
+    """A plot that is only looked at."""
+    plot = pg.PlotWidget()
+    plot.setFrameShape(plot.Shape.NoFrame)
+    item = plot.getPlotItem()
+    item.setMenuEnabled(False)
+    item.hideButtons()
+    item.setMouseEnabled(x=False, y=False)
+    item.showGrid(x=True, y=True, alpha=0.12)
+    for side in ("left", "bottom"):
+        item.getAxis(side).setStyle(tickLength=-4, maxTickLevel=0, autoExpandTextSpace=False)
+        item.getAxis(side).enableAutoSIPrefix(False)
+    item.getAxis("left").setWidth(44)
+    item.getAxis("bottom").setHeight(18)
+    return plot
+
+
+def dress(plot: pg.PlotWidget) -> None:
+    """Put the theme's colours on a plot."""
+    look = current()
+    plot.setBackground(look.panel)
+    for side in ("left", "bottom"):
+        axis = plot.getPlotItem().getAxis(side)
+        axis.setPen(pg.mkPen(look.line))
+        axis.setTextPen(pg.mkPen(look.muted))

@@ -1,0 +1,139 @@
+"""What a training run is coming to: its curves, a sample picture, its codes in P and Q."""
+
+from __future__ import annotations
+
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+
+from lipflow_studio.document import ByteArray
+from lipflow_studio.parts.training import Training
+from lipflow_studio.run_watch import Plane, RunView
+from lipflow_studio.session import Session
+from lipflow_studio.theme import current
+from lipflow_studio.views.scalar_plot import ScalarPlot, dress, plain_plot
+from lipflow_studio.widgets.make import dressed, label
+
+CAPTIONS = ("Photo", "Q decoded", "Prior's guess")
+POINT = 4  # pixels
+
+
+class TrainView(QWidget):
+    """Shows the run that is chosen in the list."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        dressed(self, "panel")
+        self.setMinimumSize(QSize(420, 120))
+        training = session.part(Training)
+        self.plots = (ScalarPlot("losses"), ScalarPlot("psnr"))
+        self.sample = SampleView()
+        self.q = PlaneView("Q", "Codes of training frames in Q, the decoder's space; crosses: the prior's guesses")
+        self.p = PlaneView("P", "The same codes carried into P, the prior's space; crosses: the prior's means")
+        self._hint = label("Train a variant, or choose a run in the Training panel: its curves appear here.", "hint")
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._hint.setWordWrap(True)
+        shown = QWidget()
+        row = QHBoxLayout(shown)
+        row.setContentsMargins(8, 6, 8, 4)
+        row.setSpacing(10)
+        for widget, stretch in ((self.plots[0], 5), (self.plots[1], 5), (self.sample, 5), (self.q, 2), (self.p, 2)):
+            row.addWidget(widget, stretch)
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self._hint)
+        self._stack.addWidget(shown)
+        training.view_changed.connect(self._show)
+        training.chosen_changed.connect(lambda _: self._show(training.view))
+        self._training = training
+        self._show(training.view)
+
+    def _show(self, view: RunView | None) -> None:
+        self._stack.setCurrentIndex(0 if self._training.chosen is None else 1)
+        for plot in self.plots:
+            plot.show_curves({} if view is None else view.curves)
+        self.sample.show_picture(None if view is None else view.sample)
+        self.q.show_plane(None if view is None else view.q)
+        self.p.show_plane(None if view is None else view.p)
+
+
+class SampleView(QWidget):
+    """Photo, reconstruction and the prior's guess of one held-out frame, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMinimumSize(QSize(120, 90))
+        self.setToolTip("A held-out frame: its photo, Q's code decoded, and the prior's guess decoded")
+        self.picture: ByteArray | None = None
+
+    def show_picture(self, picture: ByteArray | None) -> None:
+        self.picture = picture
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, look = QPainter(self), current()
+        painter.setPen(QColor(look.muted))
+        if self.picture is None:
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "No picture yet")
+            return
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        height, width, _ = self.picture.shape
+        image = QImage(self.picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        line = painter.fontMetrics().height() + 2
+        room = self.rect().adjusted(0, line, 0, 0)
+        scale = min(room.width() / width, room.height() / height)
+        size = QSize(round(width * scale), round(height * scale))
+        target = QRect(room.left() + (room.width() - size.width()) // 2, room.top(), size.width(), size.height())
+        painter.drawImage(target, image)
+        third = target.width() / len(CAPTIONS)
+        for place, caption in enumerate(CAPTIONS):
+            box = QRect(round(target.left() + place * third), 0, round(third), line)
+            shown = painter.fontMetrics().elidedText(caption, Qt.TextElideMode.ElideRight, box.width())
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, shown)
+
+
+class PlaneView(QWidget):
+    """A cloud of codes from above."""
+
+    def __init__(self, name: str, tip: str) -> None:
+        super().__init__()
+        self.setToolTip(tip)
+        self.setMinimumSize(QSize(70, 90))
+        self._name = name
+        self._plane: Plane | None = None
+        self.title = label(name, "muted", tip)
+        self.title.setMinimumWidth(10)
+        self.plot = plain_plot()
+        item = self.plot.getPlotItem()
+        item.hideAxis("left")
+        item.hideAxis("bottom")
+        item.setAspectLocked(True)
+        self.codes, self.prior = pg.ScatterPlotItem(), pg.ScatterPlotItem()
+        item.addItem(self.codes)
+        item.addItem(self.prior)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.title)
+        column.addWidget(self.plot, 1)
+        dress(self.plot)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.StyleChange:
+            self.show_plane(self._plane)
+        super().changeEvent(event)
+
+    def show_plane(self, plane: Plane | None) -> None:
+        self._plane = plane
+        dress(self.plot)
+        if plane is None:
+            self.title.setText(self._name)
+            self.codes.clear()
+            self.prior.clear()
+            return
+        look = current()
+        colours = [pg.mkBrush(look.kinds[kind % len(look.kinds)]) for kind in plane.kinds]
+        self.codes.setData(pos=plane.codes, brush=colours, pen=None, size=POINT)
+        self.prior.setData(pos=plane.prior, symbol="x", brush=look.muted, pen=None, size=POINT)
+        self.title.setText(f"{self._name}  {100 * plane.share:.0f} %")
+        self.title.setToolTip(f"{self.toolTip()}. This plane shows {100 * plane.share:.0f} % of their variance.")

@@ -1,0 +1,341 @@
+"""Training from the studio: the form, the list of runs, the processes, and journey 3 from capture to drag."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_fit
+from lipflow.runs import AVATAR, CHECKPOINT, CODES, RECORD, SAMPLE, holder
+from lipflow.serial import to_json
+from lipflow.training_config import TrainConfig
+from lipflow.variants import VARIANTS
+from lipflow_studio.document import Status
+from lipflow_studio.main_window import MainWindow
+from lipflow_studio.panels.train_panel import TrainPanel, help_of
+from lipflow_studio.parts.training import Training
+from lipflow_studio.run_watch import OUTPUT, RunState
+from lipflow_studio.session import Session
+from lipflow_studio.training_process import Job, TrainingProcess
+from lipflow_studio.views.train_view import TrainView
+from support.tiny_capture import write_tiny_capture
+
+MakeWindow = Callable[[Session], MainWindow]
+
+# Stands for ``lipflow train``: hears the same signals, writes the same names, and needs no torch.
+FAKE = """
+import sys, time, json, os, signal, pathlib
+from lipflow.steering import steered
+folder, steps, record = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if steps == 13:
+    sys.exit("lipflow: training: expected a finite gradient, got nan")
+(folder / "run.json").write_text(record)
+(folder / "process.json").write_text(json.dumps({"pid": os.getpid(), "steered": True}))
+with steered() as steering:
+    try:
+        for step in range(steps):
+            time.sleep(0.02)
+            (folder / "step").write_text(str(step))
+            steering.obey(lambda: None)
+        (folder / "avatar.safetensors").write_text("done")
+    except KeyboardInterrupt:
+        (folder / "checkpoint.safetensors").write_text("saved")
+"""
+
+
+@pytest.fixture(scope="session")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_capture(tmp_path_factory.mktemp("captures") / "someone", frames=12)
+
+
+@pytest.fixture
+def training(empty_session: Session, capture: Path, tmp_path: Path) -> Training:
+    """The part, its form filled in for a short run."""
+    part = empty_session.part(Training)
+    part.set_form(capture=str(capture), preset="tiny", steps=40, folder=str(tmp_path / "runs"))
+    return part
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that only count."""
+
+    def command(job: Job) -> list[str]:
+        record = json.dumps({"config": to_json(job.config), "capture": job.capture.name})
+        return [sys.executable, "-c", FAKE, str(job.folder), str(job.config.steps), record]
+
+    monkeypatch.setattr(Job, "command", command)
+
+
+def states(training: Training) -> list[RunState]:
+    return [run.state for run in training.runs]
+
+
+def folder_of(training: Training, place: int = 0) -> str:
+    return str(training.runs[place].folder)
+
+
+class TestTheForm:
+    def test_every_variant_has_its_line_of_help(self) -> None:
+        assert all(10 < len(help_of(name)) < 70 for name in VARIANTS)
+
+    def test_leads_to_the_command_that_anyone_would_give(self, training: Training, capture: Path) -> None:
+        training.set_form(variant="lip-kl-hmc", seed=3)
+        job = training.job()
+        assert job.folder.parts[-3:] == ("someone", "lip-kl-hmc", "seed-3")
+        assert job.config == TrainConfig.of("lip-kl-hmc", "tiny", seed=3, steps=40)
+        line = " ".join(job.command())
+        assert f"train {capture} --out {job.folder} --variant lip-kl-hmc --preset tiny --seed 3 --steps 40" in line
+
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"capture": "/nowhere/at/all"}, "no such folder"),
+            ({"capture": "/"}, "a folder without"),
+            ({"variant": "dam-reg-hmc"}, "train DAM first"),
+        ],
+    )
+    def test_says_in_one_line_what_is_missing(self, training: Training, changes: dict[str, str], says: str) -> None:
+        training.set_form(**changes)
+        training.start()
+        problem = training.session.problem
+        assert problem is not None
+        assert says in problem.line
+        assert "\n" not in problem.line
+        assert training.runs == ()
+
+    def test_without_a_capture_it_asks_for_one(self, training: Training) -> None:
+        training.set_form(capture="")
+        training.start()
+        assert "open a capture" in training.session.problem.line
+
+    def test_a_base_may_be_named_or_stand_beside(self, training: Training, tmp_path: Path) -> None:
+        training.set_form(variant="dam-reg-kpt", seed=2)
+        beside = tmp_path / "runs" / "someone" / "dam" / "seed-2" / AVATAR
+        beside.parent.mkdir(parents=True)
+        beside.write_bytes(b"")
+        assert training.job().base == beside
+        training.set_form(base=str(beside.parent))
+        assert training.job().base == beside
+        training.set_form(base=str(beside))
+        assert "--base" in training.job().command()
+
+    @pytest.mark.parametrize("changes", [{"variant": "lip-flaw"}, {"preset": "huge"}, {"steps": -1}, {"colour": 1}])
+    def test_refuses_what_makes_no_sense(self, training: Training, changes: dict[str, object]) -> None:
+        before = training.form
+        training.set_form(**changes)
+        assert training.form == before
+        assert training.session.problem is not None
+
+    def test_is_bound_both_ways(self, qtbot: QtBot, training: Training) -> None:
+        panel = TrainPanel(training.session)
+        qtbot.addWidget(panel)
+        panel.show()
+        panel.variant.setFocus()
+        panel.variant.setCurrentIndex(panel.variant.findData("dam-enc-hmc"))
+        panel.variant.activated.emit(panel.variant.currentIndex())
+        panel.seed.setValue(5)
+        panel.steps.setValue(70)
+        panel.capture.line.setText("/somewhere")
+        panel.capture.line.editingFinished.emit()
+        form = training.form
+        assert (form.variant, form.seed, form.steps, form.capture) == ("dam-enc-hmc", 5, 70, "/somewhere")
+        training.set_form(variant="dam-reg-kpt", preset="small", seed=8, steps=0, base="/b", folder="/f")
+        assert panel.variant.currentData() == "dam-reg-kpt"
+        assert panel.preset.currentData() == "small"
+        assert panel.seed.value() == 8
+        assert panel.steps.text() == "the preset's 1,000"
+        assert (panel.base.line.text(), panel.folder.line.text()) == ("/b", "/f")
+        assert panel.base.isEnabled()
+        assert "frozen" in panel.help.text()
+        training.set_form(variant="lip-flow-kpt")
+        assert not panel.base.isEnabled()
+
+    def test_remembers_where_runs_go(self, training: Training) -> None:
+        again = Training(training.session)
+        assert again.form.folder == training.form.folder
+        assert again.form.capture == training.form.capture
+
+
+class TestRuns:
+    def test_one_trains_and_the_others_wait_their_turn(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        training.start()
+        training.set_form(seed=1)
+        training.start()
+        training.set_form(seed=2)
+        training.start()
+        assert [run.config.seed for run in training.runs] == [2, 1, 0]
+        assert states(training)[:2] == [RunState.QUEUED, RunState.QUEUED]
+        training.stop(folder_of(training, 1))
+        assert [run.config.seed for run in training.runs] == [2, 0]
+        wait_for(qtbot, lambda: states(training) == [RunState.FINISHED] * 2)
+        assert training.session.problem is None
+
+    def test_pause_resume_and_stop(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        training.set_form(steps=100_000)
+        training.start()
+        folder = training.job().folder
+        wait_for(qtbot, lambda: training._state(folder) is RunState.PREPARING and (folder / "step").is_file())
+        os.utime(folder)  # the fake logs no scalars: it stays in preparation for the list
+        training._process[1].pause()
+        wait_for(qtbot, lambda: states(training) == [RunState.PAUSED])
+        time.sleep(0.1)
+        rested = (folder / "step").read_text()
+        time.sleep(0.1)
+        assert (folder / "step").read_text() == rested
+        training.resume(str(folder))
+        wait_for(qtbot, lambda: (folder / "step").read_text() != rested)
+        training.stop(str(folder))
+        wait_for(qtbot, lambda: states(training) == [RunState.STOPPED])
+        assert (folder / CHECKPOINT).is_file()
+        assert training.session.problem is None
+        training.resume(str(folder))
+        assert training._process is not None
+
+    def test_a_failure_is_said_once_and_the_next_run_begins(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        training.set_form(steps=13)
+        training.start()
+        training.set_form(seed=1, steps=40)
+        training.start()
+        wait_for(qtbot, lambda: states(training) == [RunState.FINISHED, RunState.FAILED])
+        assert "expected a finite gradient, got nan" in training.session.problem.line
+        assert training.runs[1].note.startswith("training: expected")
+
+    def test_a_folder_that_cannot_be_written_is_said(
+        self, qtbot: QtBot, training: Training, fake: None, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("in the way")
+        training.set_form(folder=str(tmp_path / "file"))
+        training.start()
+        assert training.session.problem is not None
+        assert states(training) == [RunState.FAILED]
+
+    def test_finished_and_running_ones_are_not_begun_again(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        training.start()
+        training.start()
+        assert "being trained already" in training.session.problem.line
+        assert len(training.runs) == 1
+
+    def test_runs_of_the_folder_are_found_whoever_trained_them(
+        self, qtbot: QtBot, training: Training, tmp_path: Path
+    ) -> None:
+        found = {"dam": AVATAR, "lip-kl-kpt": CHECKPOINT, "lip-flow-kpt": OUTPUT}
+        for variant, file in found.items():
+            folder = tmp_path / "runs" / "someone" / variant / "seed-0"
+            folder.mkdir(parents=True)
+            config = TrainConfig.of(variant, "tiny")
+            (folder / RECORD).write_text(json.dumps({"config": to_json(config), "capture": "someone"}))
+            (folder / file).write_text("lipflow: no space left")
+        (tmp_path / "runs" / "broken").mkdir()
+        (tmp_path / "runs" / "broken" / RECORD).write_text("{")
+        training.watch()
+        wait_for(qtbot, lambda: len(training.runs) == 3)
+        assert {run.config.variant: run.state for run in training.runs} == {
+            "dam": RunState.FINISHED,
+            "lip-kl-kpt": RunState.STOPPED,
+            "lip-flow-kpt": RunState.FAILED,
+        }
+        failed = next(run for run in training.runs if run.state is RunState.FAILED)
+        assert failed.note == "no space left"
+        assert training.session.problem is None
+
+
+class TestTheWindowsEnd:
+    def test_stop_and_save(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        assert training.question() is None
+        training.set_form(steps=100_000)
+        training.start()
+        folder = training.job().folder
+        wait_for(qtbot, lambda: (folder / "step").is_file())
+        question = training.question()
+        assert [answer.text for answer in question.answers] == ["Stop and save", "Keep training"]
+        assert question.answers[0].run()
+        assert (folder / CHECKPOINT).is_file()
+        assert training.question() is None
+
+    def test_keep_training(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        training.set_form(steps=50)
+        training.start()
+        folder = training.job().folder
+        wait_for(qtbot, lambda: (folder / "step").is_file())
+        process = training._process[1]
+        assert training.question().answers[1].run()
+        assert training.session.close()
+        assert process.ended is None
+        wait_for(qtbot, lambda: process.ended is not None)
+        assert (folder / AVATAR).is_file()
+
+    def test_without_an_answer_it_stops_and_saves(self, qtbot: QtBot, training: Training, fake: None) -> None:
+        training.set_form(steps=100_000)
+        training.start()
+        folder, process = training.job().folder, training._process[1]
+        wait_for(qtbot, lambda: (folder / "step").is_file())
+        process.pause()
+        assert training.session.close()
+        assert process.ended is not None
+        assert (folder / CHECKPOINT).is_file()
+
+    def test_a_process_that_does_not_listen_is_ended(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("lipflow_studio.training_process._STOP_S", 0.5)
+        deaf = (
+            "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+        )
+        process = TrainingProcess([sys.executable, "-c", deaf], tmp_path)
+        while "up" not in (tmp_path / OUTPUT).read_text():
+            time.sleep(0.01)
+        assert process.stop()
+
+
+@pytest.mark.usefixtures("gl")
+def test_journey_3_train_look_and_use_the_model(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, capture: Path, tmp_path: Path
+) -> None:
+    window = make_window(session)
+    training = session.part(Training)
+    training.set_form(capture=str(capture), preset="tiny", steps=30_000, folder=str(tmp_path / "runs"))
+    panel, view = window.panel("train", TrainPanel), window.panel("training", TrainView)
+    window.docks["train"].raise_()
+    window.docks["training"].raise_()
+    qtbot.mouseClick(panel.train_button, Qt.MouseButton.LeftButton)
+    folder = training.job().folder
+    qtbot.waitUntil(lambda: states(training) == [RunState.RUNNING], timeout=120_000)
+    wait_for(qtbot, lambda: training.view is not None and training.view.sample is not None)
+    wait_for(qtbot, lambda: len(view.plots[0].drawn()) == 5)
+    assert panel.list.count() == 1
+    assert view.sample.picture.shape[2] == 3
+    assert len(view.q.codes.points()) == len(training.view.q.codes) > 4
+    assert training.runs[0].step > 0
+    qtbot.mouseClick(panel.pause_button, Qt.MouseButton.LeftButton)
+    assert states(training) == [RunState.PAUSED]
+    assert panel.resume_button.isEnabled()
+    qtbot.mouseClick(panel.resume_button, Qt.MouseButton.LeftButton)
+    assert states(training) == [RunState.RUNNING]
+    # The model as it is, while it goes on: journey 1 works on it.
+    qtbot.mouseClick(panel.use_button, Qt.MouseButton.LeftButton)
+    wait_for(qtbot, lambda: not session.loading)
+    assert session.problem is None
+    assert session.avatar_info.name == "lip-flow-kpt someone 0"
+    assert session.avatar_info.path.name.startswith("avatar-at-")
+    wait_for(qtbot, lambda: session.picture is not None)
+    before = session.picture.shape.keypoints.copy()
+    session.move_keypoints({2: (float(before[2, 0]), float(before[2, 1]) + 0.05)})
+    wait_for_fit(qtbot, session)
+    assert session.status in (Status.CONVERGED, Status.ENDED)
+    assert session.picture.shape.keypoints[2, 1] > before[2, 1]
+    # Stopped, it lies there as lipflow train leaves it, and goes on from there.
+    qtbot.mouseClick(panel.stop_button, Qt.MouseButton.LeftButton)
+    wait_for(qtbot, lambda: states(training) == [RunState.STOPPED])
+    assert holder(folder) is None
+    for name in (CHECKPOINT, RECORD, SAMPLE, CODES, "logs", OUTPUT):
+        assert (folder / name).exists(), name
+    assert np.load(folder / CODES)["codes_q"].shape[1] == 16
+    assert session.problem is None
