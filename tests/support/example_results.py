@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lipflow.evaluation.exhibits import Curve, Exhibits, Panel, PlaneCodes, Strip
 from lipflow.variants import VARIANTS
 
 # Tables with the PSNR of each row, in dB above the reference's.
@@ -50,6 +51,28 @@ def example_results(seed: int = 0, *, tables: tuple[int, ...] = (1, 2, 3, 4, 5))
         "calibration": list(_calibration(rng)),
         "clusters": None,
     }
+
+
+def some_exhibits() -> Exhibits:
+    """One of each kind, made up."""
+    rng = np.random.default_rng(0)
+    face = rng.integers(0, 255, (12, 8, 3), dtype=np.uint8)
+    panels = (Panel("Target", None, face, None, None, None), Panel("DAM", "dam", face, face[..., 0], 28.25, 1.5))
+    iterations = np.arange(5)
+    lines = rng.uniform(1, 2, (2, 5)).astype(np.float32)
+    codes, labels = rng.normal(size=(30, 2)).astype(np.float32), np.repeat([0, 1, 2], 10)
+    share = np.array([0.5, 0.25], np.float32)
+    first = ("subject-0", 0)
+    names = ("EXP_a", "EXP_b", "EXP_c")
+    return Exhibits(
+        "abc",
+        (Strip("subject-0", "EXP_a", 7, "left (dome_08)", 2, "hmc", panels),),
+        (Curve(2, "hmc", "dam", "DAM", iterations, lines, lines, lines),),
+        (
+            PlaneCodes(*first, "lip-flow-hmc", "F", names, labels, codes, codes + 1, share, share, 0.1, 0.6, 0.2, 0.7),
+            PlaneCodes(*first, "lip-kl-hmc", "K", names, labels, codes, codes, share, share, 0.3, 0.3, 0.4, 0.4),
+        ),
+    )  # fmt: skip
 
 
 def interval(mean: float, half: float) -> dict[str, float]:
