@@ -36,6 +36,7 @@ _CLAIM_SECONDS = 60.0  # a killed sweep's workers leave their folders within a s
 _GRACE_SECONDS = 10.0  # for running cells to save when the sweep is stopped
 
 _CONNECT_SECONDS = 10.0
+_IDLE_SECONDS = 30.0  # after which a process without work ends
 
 
 @dataclass(frozen=True)
@@ -114,25 +115,25 @@ def plan(
     return list(cells.values())
 
 
-def train_cell(cell: Cell, pack: Path, device: str) -> str | None:
+def train_cell(cell: Cell, pack: Path, device: str, parent: int | None = None) -> str | None:
     """Train one cell in this process, on one thread, from where it stopped; the mistake's line if it cannot be.
 
-    Ends when the process that started this one is gone: nobody would know of its work.
+    With ``parent``, the process ends when that one is gone: nobody would know of its work.
     """
     torch.set_num_threads(1)
     numba.set_num_threads(1)
-    parent = os.getppid()
     try:
         with claimed(cell.folder, _CLAIM_SECONDS):
             if is_finished(cell.folder, cell.config):
                 return None
             base = None if cell.base is None else Avatar.load(cell.base / AVATAR)
             training = opened(cell.folder, cell.config, PackedCapture(pack), choose_device(device), base)
-            for _ in advance(training, cell.folder):
-                if os.getppid() != parent:
-                    raise SystemExit(f"{cell.name}: the sweep is gone")
+            with contextlib.closing(advance(training, cell.folder)) as states:
+                orphaned = any(parent not in (None, os.getppid()) for _ in states)
     except InputError as error:
         return str(error)
+    if orphaned:
+        os._exit(1)  # the pool's own way out waits for its dead owner
     return None
 
 
@@ -142,15 +143,16 @@ class Workers:
 
     executor: Executor
     count: int  # cells at once
+    parent: int | None = None  # the process without which they are to end
 
 
 @contextlib.contextmanager
 def processes(jobs: int) -> Iterator[Workers]:
     """``jobs`` processes of one thread each on this machine."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    executor = ProcessPoolExecutor(jobs, env=threads)
+    executor = ProcessPoolExecutor(jobs, env=threads, timeout=_IDLE_SECONDS)
     try:
-        yield Workers(executor, jobs)
+        yield Workers(executor, jobs, os.getpid())
     finally:
         executor.shutdown(wait=True, kill_workers=True)
 
@@ -218,9 +220,9 @@ class Sweep:
         try:
             while self._waiting or self._running:
                 yield from self._unreachable()
-                self._submit(pool)
+                whole = self._submit(pool)
                 done, _ = wait(self._running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-                if any(isinstance(future.exception(), BrokenExecutor) for future in done):
+                if not whole or any(isinstance(future.exception(), BrokenExecutor) for future in done):
                     yield from self._lost()
                     return
                 for future in done:
@@ -231,16 +233,22 @@ class Sweep:
             wait(self._running, timeout=_GRACE_SECONDS)  # stopped: what runs saves first
             self._running.clear()
 
-    def _submit(self, pool: Workers) -> None:
+    def _submit(self, pool: Workers) -> bool:
+        """Start what can be started; False if the pool is broken."""
         for cell in list(self._waiting):
             by_itself = cell.folder in self._alone or any(c.folder in self._alone for c in self._running.values())
             if len(self._running) >= (1 if by_itself else pool.count):
                 continue
             if cell.base is not None and not (cell.base / AVATAR).is_file():
                 continue
+            try:
+                pack = self._packs[cell.capture]
+                future = pool.executor.submit(train_cell, cell, pack, self._device, pool.parent)
+            except BrokenExecutor:
+                return False
             self._waiting.remove(cell)
-            future = pool.executor.submit(train_cell, cell, self._packs[cell.capture], self._device)
             self._running[future] = cell
+        return True
 
     def _outcome(self, cell: Cell, future: Future[str | None]) -> SweepState:
         error = future.exception()

@@ -83,7 +83,7 @@ def _behind_a_bar(sweep: Sweep, workers: Callable[[], AbstractContextManager[Wor
         for state in sweep.run(workers):
             bar.total = state.steps
             to_go = "" if state.eta_s is None else f", {timedelta(seconds=round(state.eta_s))} to go"
-            bar.set_postfix_str(
+            bar.set_description_str(
                 f"{state.done}/{state.cells} runs, step {state.step}/{state.steps}{to_go}", refresh=False
             )
             bar.update(state.step - bar.n)
