@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import threading
@@ -12,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch  # before Qt: their libraries load in this order only
-from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtCore import QSettings, QStandardPaths, QTimer
 from PySide6.QtWidgets import QApplication
 
 from lipflow import embedded
 from lipflow.checks import InputError
 from lipflow.files import write_json
 from lipflow.rendering import warm_up
-from lipflow_studio import script, theme
+from lipflow_studio import dialogs, script, theme
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.metrics import Heartbeat, Latency, process_age
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.hints import Hints
+from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
 
@@ -54,8 +57,16 @@ class Studio:
         }
 
 
-def make_studio(application: QApplication, avatar: str, settings: QSettings | None = None) -> Studio:
-    """Session, window and meters, with the window shown; the avatar is being opened meanwhile."""
+def make_studio(
+    application: QApplication, avatar: str, settings: QSettings | None = None, folder: Path | None = None
+) -> Studio:
+    """Session, window and meters, with the window shown; the avatar is being opened meanwhile.
+
+    Args:
+        settings: what is remembered between two starts; without, this one remembers nothing.
+        folder: the user's data folder. With it there is somebody at the window: the session is written there every
+            minute, hints are shown, and nothing is thrown away unasked.
+    """
     session = Session(preferences=Preferences(settings))
     session.open_avatar(avatar)
     desk = session.part(Desk)
@@ -74,6 +85,10 @@ def make_studio(application: QApplication, avatar: str, settings: QSettings | No
     window.head.canvas.drawn.connect(studio.latency.drawn)
     window.head.first_face.connect(first_face)
     window.show()
+    if folder is not None:
+        session.part(Desk).answer = functools.partial(dialogs.answer, window)
+        session.part(Recovery).watch(folder / "recovery")
+        session.part(Hints).begin()
     return studio
 
 
@@ -98,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"lipflow-studio: {error}\n")
         return 2
     application = make_application()
-    studio = make_studio(application, avatar)
+    watched = not (options.script or options.screenshot)
+    folder = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation))
+    studio = make_studio(application, avatar, QSettings(), folder) if watched else make_studio(application, avatar)
     opening: list[dict[str, Any]] = [{"wait_for": "face"}]
     if options.files:
         opening += [{"command": "open", "args": [[str(f) for f in options.files]]}]

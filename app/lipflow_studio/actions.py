@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from lipflow_studio import demo_inputs
 from lipflow_studio.commands.fitting import toggle_fit
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.scripts import Scripts
 
@@ -52,16 +54,28 @@ class ActionRow:
     run: Callable[..., object] = _always  # of the Session, and of the path or paths that were asked for
     tip: str = ""
     ask: Ask | None = None
+    asks: Callable[[Session], bool] = _always  # whether it has to ask now
     enabled: Callable[[Session], bool] = _always
     checked: Callable[[Session], bool] | None = None  # for entries that are on or off
     title: Callable[[Session], str] | None = None  # for entries that say what they would do
 
 
-ANYTHING = "All that can be opened (*.safetensors *.json *.csv *.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
+ANYTHING = "All that can be opened (*.lipflow *.safetensors *.json *.csv *.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
 IMAGES = "Images (*.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
 AVATARS = "Avatars (*.safetensors)"
 KEYPOINTS = "Keypoints (*.json *.csv)"
 SCRIPTS = "Scripts (*.json)"
+SESSIONS = "Sessions (*.lipflow)"
+
+
+def _open(session: Session, paths: list[str]) -> None:
+    if session.part(Desk).may_replace(paths):
+        session.open(paths)
+
+
+def _new(session: Session) -> None:
+    if session.part(Desk).may_replace():
+        session.part(Files).new()
 
 
 def _theme(choice: str, text: str) -> ActionRow:
@@ -75,9 +89,30 @@ def _theme(choice: str, text: str) -> ActionRow:
 
 
 ACTIONS = (
-    ActionRow("&File", "open", "Open…", ("Ctrl+O",), lambda s, paths: s.open(paths), ask=Ask("Open", ANYTHING, True)),
+    ActionRow("&File", "new", "New session", ("Ctrl+N",), _new, enabled=_has_avatar),
+    ActionRow("&File", "open", "Open…", ("Ctrl+O",), _open, ask=Ask("Open", ANYTHING, True)),
     ActionRow("&File/Open recent", "recent"),
     ActionRow("&File/Embedded avatars", "embedded"),
+    ActionRow("&File", "separator"),
+    ActionRow(
+        "&File",
+        "save",
+        "Save session",
+        ("Ctrl+S",),
+        lambda s, path="": s.part(Files).save(path),
+        ask=Ask("Save session", SESSIONS, save="session.lipflow"),
+        asks=lambda s: s.part(Files).path is None,
+        enabled=_has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "save_as",
+        "Save session as…",
+        ("Ctrl+Shift+S",),
+        lambda s, path: s.part(Files).save(path),
+        ask=Ask("Save session", SESSIONS, save="session.lipflow"),
+        enabled=_has_avatar,
+    ),
     ActionRow("&File", "separator"),
     ActionRow(
         "&File",
@@ -203,6 +238,7 @@ ACTIONS = (
     ActionRow("F&it", "step", "Step", (".",), lambda s: s.step_fit(), enabled=_has_avatar),
     ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda s: s.reset_fit(), enabled=_has_avatar),
     ActionRow("&Help", "shortcuts", "Keyboard shortcuts", ("?", "F1"), lambda s: s.part(Desk).show_sheet("shortcuts")),
+    ActionRow("&Help", "hints", "First hints", (), lambda s: s.part(Hints).again()),
     ActionRow("&Help", "about", "About LiP-Flow Studio", (), lambda s: s.part(Desk).show_sheet("about")),
     ActionRow("&Help", "licences", "Licences", (), lambda s: s.part(Desk).show_sheet("licences")),
     ActionRow("&Help", "dismiss", "Dismiss the error message", ("Esc",), lambda s: s.dismiss_problem()),

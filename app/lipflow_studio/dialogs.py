@@ -9,9 +9,10 @@ from html import escape
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QIcon, QKeySequence
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QMessageBox, QTextBrowser, QVBoxLayout, QWidget
 
 from lipflow_studio.actions import ACTIONS, GESTURES
+from lipflow_studio.questions import Question
 from lipflow_studio.theme import current
 
 COMPONENTS = ("torch", "numpy", "numba", "PySide6-Essentials", "vispy", "pyqtgraph", "safetensors", "nflows", "pillow")
@@ -68,6 +69,20 @@ class Licences(_Sheet):
 
 # What the Help menu shows, made for a window and the name of what draws in it.
 SHEETS: dict[str, Callable[[QWidget, str], QDialog]] = {"shortcuts": Shortcuts, "about": About, "licences": Licences}
+
+
+def answer(parent: QWidget, question: Question) -> bool:
+    """Ask the user; do what the answer says. False where it came to nothing or was cancelled."""
+    box = QMessageBox(QMessageBox.Icon.Question, "LiP-Flow Studio", question.text, parent=parent)
+    box.setInformativeText(question.more)
+    buttons = [box.addButton(each.text, QMessageBox.ButtonRole.AcceptRole) for each in question.answers]
+    buttons.append(box.addButton(QMessageBox.StandardButton.Cancel))
+    box.setDefaultButton(buttons[0])
+    for made in box.buttons():
+        made.setIcon(QIcon())
+    box.exec()
+    runs = [each.run for each, made in zip(question.answers, buttons) if made is box.clickedButton()]
+    return bool(runs) and runs[0]()
 
 
 def shortcut_sheet() -> str:

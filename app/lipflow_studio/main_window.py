@@ -13,12 +13,14 @@ from lipflow_studio import dialogs
 from lipflow_studio.menus import Menus
 from lipflow_studio.panels import PANELS
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.files import Files
 from lipflow_studio.session import Session
 from lipflow_studio.status_bar import StatusBar
 from lipflow_studio.views.head_view import HeadView
 from lipflow_studio.widgets.banner import Banner
 from lipflow_studio.widgets.dock_title import DockTitle
 from lipflow_studio.widgets.make import dressed
+from lipflow_studio.widgets.offer import HintBar, RecoveryOffer
 
 Panel = TypeVar("Panel", bound=QWidget)
 
@@ -60,7 +62,9 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.banner)
+        column.addWidget(RecoveryOffer(self.session))
         column.addWidget(self.head, 1)
+        column.addWidget(HintBar(self.session))
         return centre
 
     def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
@@ -102,15 +106,20 @@ class MainWindow(QMainWindow):
 
     def _listen(self) -> None:
         session, desk = self.session, self.session.part(Desk)
-        session.avatar_changed.connect(lambda _: self._show_title())
+        files = session.part(Files)
+        for change in (session.avatar_changed, files.path_changed, files.modified_changed):
+            change.connect(self._show_title)
         desk.panel_asked.connect(self._show_panel)
         desk.layout_asked.connect(self._arrange)
         desk.sheet_asked.connect(lambda name: dialogs.SHEETS[name](self, self.head.canvas.gl_name).show())
         desk.quit_asked.connect(lambda: QTimer.singleShot(0, self.close))
 
     def _show_title(self) -> None:
-        info = self.session.avatar_info
-        self.setWindowTitle("LiP-Flow Studio" if info is None else f"{info.name}  –  LiP-Flow Studio")
+        info, files = self.session.avatar_info, self.session.part(Files)
+        name = "Untitled" if files.path is None else files.path.name
+        avatar = "" if info is None else f"  –  {info.name}"
+        self.setWindowTitle(f"{name}[*]{avatar}  –  LiP-Flow Studio")
+        self.setWindowModified(files.modified)
 
     def _show_panel(self, name: str, shown: bool) -> None:
         if name not in self.docks:
@@ -127,10 +136,15 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self.session.open([url.toLocalFile() for url in event.mimeData().urls()])
+        paths = [url.toLocalFile() for url in event.mimeData().urls()]
         event.acceptProposedAction()
+        if self.session.part(Desk).may_replace(paths):
+            self.session.open(paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        if not self.session.part(Desk).may_close():
+            event.ignore()
+            return
         self.session.preferences.set("geometry", self.saveGeometry())
         self.session.preferences.set("layout", self.saveState(LAYOUT_VERSION))
         self.session.close()

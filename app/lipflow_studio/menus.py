@@ -91,7 +91,7 @@ class Menus(QObject):
         return action
 
     def _run(self, row: ActionRow) -> None:
-        if row.ask is None:
+        if row.ask is None or not row.asks(self._session):
             row.run(self._session)
         else:
             chosen = self._chosen(row.ask)
@@ -136,10 +136,15 @@ def _recent(window: MainWindow, menu: QMenu) -> None:
             menu.addSection(kind.heading)
         for paths in entries:
             given = paths if kind.several else paths[0]
-            action = menu.addAction(_shortened(paths), functools.partial(session.give, kind.command, given))
+            action = menu.addAction(_shortened(paths), functools.partial(_give, session, kind.command, given, paths))
             action.setToolTip("\n".join(paths))
     if menu.isEmpty():
         menu.addAction("Nothing was opened yet").setEnabled(False)
+
+
+def _give(session: Session, command: str, given: object, paths: list[str]) -> None:
+    if session.part(Desk).may_replace(paths):
+        session.give(command, given)
 
 
 def _shortened(paths: list[str]) -> str:

@@ -44,6 +44,7 @@ def _are_images(paths: list[Path]) -> bool:
 
 
 KINDS = (
+    FileKind("session", "a session (.lipflow)", "Sessions", (".lipflow",), "files.open", _single(".lipflow")),
     FileKind(
         "avatar",
         "an avatar (.safetensors)",
@@ -93,7 +94,8 @@ def load_avatar(path: Path, device: torch.device) -> tuple[Avatar, AvatarInfo]:
         InputError: if the file is no avatar, or one without landmarks.
     """
     avatar = Avatar.load(path).to(device).for_inference()
-    return avatar, describe(avatar, path.stem, path)
+    name = path.parent.name if path.name == "avatar.safetensors" else path.stem  # a run's folder names its avatar
+    return avatar, describe(avatar, name, path)
 
 
 def load_headset(

@@ -138,7 +138,9 @@ class Session(QObject):
         self.runner.failed.connect(self._recover)
         self.runner.load_failed.connect(lambda failure: self.report(failure.error, failure.details))
         self.runner.busy_changed.connect(self.busy_changed)
-        self.parts = {kind.name: kind(self) for kind in PARTS}
+        self.parts: dict[str, Part] = {}
+        for kind in PARTS:  # one may listen to those above it in the table
+            self.parts[kind.name] = kind(self)
 
     # What is open
 

@@ -19,7 +19,7 @@ from lipflow_studio.actions import ACTIONS
 from lipflow_studio.demo import drop
 from lipflow_studio.document import Source, Status
 from lipflow_studio.main_window import MainWindow
-from lipflow_studio.panels import PANELS
+from lipflow_studio.panels import PANELS, PanelRow
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
@@ -30,11 +30,15 @@ MakeWindow = Callable[[Session], MainWindow]
 
 
 @pytest.mark.parametrize("row", PANELS, ids=lambda row: row.name)
-def test_every_panel_is_docked_where_its_row_says(session: Session, make_window: MakeWindow, row: object) -> None:
+def test_every_panel_is_docked_where_its_row_says(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, row: PanelRow
+) -> None:
     window = make_window(session)
     dock = window.docks[row.name]
     assert window.dockWidgetArea(dock) == row.area
-    assert dock.isVisible()
+    assert dock.isHidden() is not row.shown
+    session.part(Desk).show_panel(row.name)
+    wait_for(qtbot, lambda: dock.isVisible() and not dock.visibleRegion().isEmpty())
     assert dock.widget().width() > 100
     assert dock.widget().height() > 60
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from lipflow_studio import demo_inputs
 from lipflow_studio.panels.fit_panel import FitPanel
+from lipflow_studio.panels.log_panel import LogPanel
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.curve_view import CurveView
@@ -47,4 +48,5 @@ PANELS = (
     PanelRow("fit", "Fit", FitPanel, RIGHT, height=430),
     PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
+    PanelRow("log", "Log", LogPanel, BOTTOM, beside="headset", shown=False),
 )

@@ -5,11 +5,26 @@ from __future__ import annotations
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.faces import Faces
+from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.keyframes import Keyframes
 from lipflow_studio.parts.latent import Latent
+from lipflow_studio.parts.log import Log
 from lipflow_studio.parts.recent import Recent
+from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
 
-PARTS: tuple[type[Part], ...] = (Desk, Recent, Scripts, Faces, Latent, Keyframes)
+PARTS: tuple[type[Part], ...] = (
+    Log,
+    Desk,
+    Files,
+    Hints,
+    Recent,
+    Recovery,
+    Scripts,
+    Faces,
+    Latent,
+    Keyframes,
+)  # in this order: one may listen to those above it
 
 __all__ = ["PARTS", "Part"]

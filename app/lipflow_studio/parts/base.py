@@ -39,7 +39,9 @@ class Part(QObject):
         return {}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Put back what ``saved`` gave; the values come from a file and are checked here.
+        """Put back what ``saved`` gave ({} where a session keeps nothing of it: as at the start).
+
+        The values come from a file and are checked here.
 
         Raises:
             InputError: for a value that is none of its own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import Signal
@@ -9,6 +11,8 @@ from PySide6.QtCore import Signal
 from lipflow.checks import InputError
 from lipflow_studio.commands import command
 from lipflow_studio.parts.base import Part
+from lipflow_studio.questions import Question
+from lipflow_studio.session_file import SUFFIX
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -33,6 +37,9 @@ class Desk(Part):
         super().__init__(session)
         theme = session.preferences.text("theme", "system")
         self.theme = theme if theme in THEMES else "system"
+        self.answer: Callable[[Question], bool] = lambda question: True
+        """Puts a question to the user, does what the answer says and tells whether to go on. A window that somebody
+        looks at sets it; scripts and tests are not asked."""
 
     @command()
     def set_theme(self, theme: str) -> None:
@@ -62,6 +69,19 @@ class Desk(Part):
     def quit(self) -> None:
         """Close the window."""
         self.quit_asked.emit()
+
+    def may_close(self) -> bool:
+        """Whether nothing would be lost or left undone by closing, or the user lets it."""
+        return self._agreed(list(self.session.parts.values()))
+
+    def may_replace(self, paths: Sequence[str] = ()) -> bool:
+        """Whether opening these files (none: another session) loses nothing, or the user lets it."""
+        replaces = not paths or any(Path(path).suffix.lower() == SUFFIX for path in paths)
+        return not replaces or self._agreed([self.session.parts["files"]])
+
+    def _agreed(self, parts: Sequence[Part]) -> bool:
+        questions = (part.question() for part in parts)
+        return all(self.answer(question) for question in questions if question is not None)
 
     def ask(self, action: str) -> None:
         """Choose an entry of the menus by its name, for a button elsewhere that does the same."""

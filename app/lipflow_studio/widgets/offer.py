@@ -1,0 +1,72 @@
+"""Bars that offer something and wait: a session to recover, a hint to read."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+
+from lipflow_studio.parts.hints import HINTS, Hints
+from lipflow_studio.parts.recovery import Lost, Recovery
+from lipflow_studio.session import Session
+from lipflow_studio.widgets.make import dressed, tool
+
+
+class Offer(QFrame):
+    """A line and buttons; hidden while there is nothing to offer."""
+
+    def __init__(self, role: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        dressed(self, role)
+        self.line = QLabel()
+        self.line.setWordWrap(True)
+        self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.line.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(12, 6, 6, 6)
+        self.row.setSpacing(8)
+        self.row.addWidget(self.line, 1)
+
+    def offer(self, text: str) -> None:
+        self.line.setText(text)
+        self.setVisible(bool(text))
+
+
+class RecoveryOffer(Offer):
+    """What a crash left, to be opened or thrown away."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__("offer", parent)
+        recovery = session.part(Recovery)
+        self.recover_button = QPushButton("Recover")
+        self.discard_button = QPushButton("Discard")
+        self.recover_button.setToolTip("Open the session as it was written last")
+        self.discard_button.setToolTip("Throw it away")
+        self.recover_button.clicked.connect(lambda: recovery.recover())
+        self.discard_button.clicked.connect(lambda: recovery.discard())
+        self.row.addWidget(self.recover_button)
+        self.row.addWidget(self.discard_button)
+        recovery.lost_changed.connect(self._show)
+        self._show(recovery.lost)
+
+    def _show(self, lost: Lost | None) -> None:
+        at = "" if lost is None else f"{lost.written:%d %B, %H:%M}"
+        self.offer(at and f"The studio ended without saving. Its session of {at} can be recovered.")
+
+
+class HintBar(Offer):
+    """One hint, and how many there are."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__("tip", parent)
+        self._hints = session.part(Hints)
+        self.next_button = QPushButton("Next")
+        self.next_button.clicked.connect(lambda: self._hints.next())
+        self.dismiss_button = tool("close", "No more hints", self._hints.dismiss)
+        self.row.addWidget(self.next_button)
+        self.row.addWidget(self.dismiss_button)
+        self._hints.hint_changed.connect(self._show)
+        self._show(self._hints.hint)
+
+    def _show(self, hint: str) -> None:
+        self.offer(hint and f"{self._hints.number} of {len(HINTS)}   {hint}")
+        self.next_button.setText("Done" if self._hints.number == len(HINTS) else "Next")
