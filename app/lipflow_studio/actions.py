@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lipflow_studio import demo_inputs
 from lipflow_studio.commands.fitting import toggle_fit
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.hints import Hints
@@ -29,6 +30,7 @@ class Ask:
     kinds: str  # as Qt's file dialogs filter them
     several: bool = False  # its command takes a list of paths
     save: str = ""  # the suggested name of a file to be written; empty: files to be read
+    folder: bool = False  # a folder instead of a file
 
 
 def _always(session: Session) -> bool:
@@ -121,6 +123,14 @@ ACTIONS = (
         (),
         lambda s, path: s.open_avatar(path),
         ask=Ask("Open avatar", AVATARS),
+    ),
+    ActionRow(
+        "&File",
+        "open_capture",
+        "Open capture…",
+        ("Ctrl+Shift+O",),
+        lambda s, path: s.part(Captures).open(path),
+        ask=Ask("Open the folder of a capture", "", folder=True),
     ),
     ActionRow(
         "&File",

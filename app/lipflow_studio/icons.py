@@ -30,6 +30,10 @@ PATHS = {
     "copy": "M8 8h11v12H8zM5 16V4h11",
     "close": "M6 6l12 12M18 6L6 18",
     "float": "M8 4h12v12M4 8h12v12H4z",
+    "back": "M18 6v12l-8.5-6zM6 6v12",
+    "stop": "*M6.5 6.5h11v11h-11z",
+    "logs": "M4 19.5h16M6 16l4-5 3.5 3L19 6.5M15 6.5h4v4",
+    "check": "M5 12.5l4.5 4.5L19 7.5",
     "headset": "M3 8.5h18v8h-6l-2-2.5h-2l-2 2.5H3z",
 }
 

@@ -105,6 +105,8 @@ class Menus(QObject):
         if ask.save:
             suggested = str(Path(folder) / ask.save) if folder else ask.save
             path, _ = QFileDialog.getSaveFileName(self._window, ask.title, suggested, ask.kinds)
+        elif ask.folder:
+            path = QFileDialog.getExistingDirectory(self._window, ask.title, folder)
         elif ask.several:
             paths, _ = QFileDialog.getOpenFileNames(self._window, ask.title, folder, ask.kinds)
         else:

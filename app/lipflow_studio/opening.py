@@ -39,6 +39,10 @@ def _is_run(paths: list[Path]) -> bool:
     return len(paths) == 1 and (paths[0] / "avatar.safetensors").is_file()
 
 
+def _is_capture(paths: list[Path]) -> bool:
+    return len(paths) == 1 and (paths[0] / "KRT").is_file()
+
+
 def _are_images(paths: list[Path]) -> bool:
     return bool(paths) and all(path.suffix.lower() in IMAGES for path in paths)
 
@@ -53,6 +57,7 @@ KINDS = (
         "open_avatar",
         lambda paths: _single(".safetensors")(paths) or _is_run(paths),
     ),
+    FileKind("capture", "a capture (its folder)", "Captures", (), "capture.open", _is_capture),
     FileKind(
         "keypoints",
         "keypoints (.json, .csv)",

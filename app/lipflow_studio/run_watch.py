@@ -16,7 +16,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 
+from lipflow.avatar_file import FORMAT as AVATAR_FORMAT
+from lipflow.checkpoint import load_body
 from lipflow.checks import InputError
 from lipflow.latent_space import Projection
 from lipflow.runs import AVATAR, CHECKPOINT, CODES, LOGS, RECORD, SAMPLE, Holder, holder, steps_done
@@ -203,7 +206,7 @@ class _Eye:
 
     def _shown(self, folder: Path) -> RunView:
         """The view of a run; the same object as before where nothing is new."""
-        log, pictured = self._log(folder), tuple(_changed(folder / name) for name in (SAMPLE, CODES))
+        log, pictured = self._log(folder), tuple(_changed(folder / name) for name in (SAMPLE, CODES, AVATAR))
         old = self._view if self._view is not None and self._view.folder == folder else None
         new = log.read()
         curves = log.curves() if old is None or new or len(old.curves) == 0 else old.curves
@@ -212,7 +215,7 @@ class _Eye:
                 return old
             sample, p, q = old.sample, old.p, old.q
         else:
-            sample, (p, q) = _sample(folder / SAMPLE), _planes(folder / CODES)
+            sample, (p, q) = _sample(folder / SAMPLE), _planes(folder)
         self._pictured = pictured
         self._view = RunView(folder, curves, sample, p, q)
         return self._view
@@ -241,18 +244,29 @@ def _sample(file: Path) -> ByteArray | None:
         return None
 
 
-def _planes(file: Path) -> tuple[Plane | None, Plane | None]:
-    """P and Q of the codes in a file, each in its own plane."""
-    try:
-        with np.load(file, allow_pickle=False) as codes:
-            arrays = {name: codes[name] for name in codes.files}
-        _, kinds = np.unique(arrays["segments"], return_inverse=True)
-        return (
-            _plane(arrays["codes_u"], arrays["codes_p"], kinds),
-            _plane(arrays["codes_q"], arrays["codes_start"], kinds),
-        )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, InputError):
-        return None, None
+def _planes(folder: Path) -> tuple[Plane | None, Plane | None]:
+    """P and Q of a run's codes, each in its own plane."""
+    for read in (_codes_of_snapshot, _codes_of_avatar):  # only the first knows the prior's guesses
+        try:
+            u, prior_u, q, prior_q, segments = read(folder)
+            _, kinds = np.unique(segments, return_inverse=True)
+            return _plane(u, prior_u, kinds), _plane(q, prior_q, kinds)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, SafetensorError, InputError):
+            continue
+    return None, None
+
+
+def _codes_of_snapshot(folder: Path) -> tuple[np.ndarray, ...]:
+    with np.load(folder / CODES, allow_pickle=False) as codes:
+        return tuple(codes[name] for name in ("codes_u", "codes_p", "codes_q", "codes_start", "segments"))
+
+
+def _codes_of_avatar(folder: Path) -> tuple[np.ndarray, ...]:
+    """Those that a finished avatar carries."""
+    segments = load_body(folder / AVATAR, what="avatar", kind=AVATAR_FORMAT)["segments"]
+    with safe_open(folder / AVATAR, framework="np") as file:
+        q, u = (file.get_tensor(f"samples/{name}").astype(np.float32) for name in "zu")
+    return u, u[:0], q, q[:0], np.array(segments)
 
 
 def _plane(codes: FloatArray, prior: FloatArray, kinds: np.ndarray) -> Plane:

@@ -9,13 +9,16 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from lipflow_studio import demo_inputs
+from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.panels.log_panel import LogPanel
+from lipflow_studio.panels.train_panel import TrainPanel
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.curve_view import CurveView
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
+from lipflow_studio.views.train_view import TrainView
 
 
 @dataclass(frozen=True)
@@ -49,4 +52,7 @@ PANELS = (
     PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
     PanelRow("log", "Log", LogPanel, BOTTOM, beside="headset", shown=False),
+    PanelRow("capture", "Capture", CapturePanel, LEFT, width=330, beside="keypoints"),
+    PanelRow("train", "Training", TrainPanel, RIGHT, beside="fit"),
+    PanelRow("training", "Training run", TrainView, BOTTOM, beside="headset"),
 )

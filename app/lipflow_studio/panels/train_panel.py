@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from lipflow.variants import PRESETS, VARIANTS, Preset
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.training import Run, TrainForm, Training
 from lipflow_studio.run_watch import RunState
 from lipflow_studio.session import Session
@@ -77,6 +78,7 @@ class TrainPanel(QWidget):
         layout.addLayout(self._buttons())
         training = self._training
         training.form_changed.connect(self._show_form)
+        session.part(Captures).info_changed.connect(lambda _: self._show_form(training.form))
         training.runs_changed.connect(self._show_runs)
         training.chosen_changed.connect(self._show_chosen)
         training.logs_asked.connect(lambda folder: QDesktopServices.openUrl(QUrl.fromLocalFile(folder)))
@@ -196,7 +198,9 @@ class TrainPanel(QWidget):
     # What the part says
 
     def _show_form(self, form: TrainForm) -> None:
+        info = self._session.part(Captures).info
         self.capture.show_text(form.capture)
+        self.capture.line.setPlaceholderText("open one, or choose" if info is None else f"{info.name}, which is open")
         self.base.show_text(form.base)
         self.folder.show_text(form.folder)
         self.variant.setCurrentIndex(self.variant.findData(form.variant))

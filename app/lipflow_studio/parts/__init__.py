@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lipflow_studio.parts.base import Part
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
@@ -13,6 +14,7 @@ from lipflow_studio.parts.log import Log
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.parts.training import Training
 
 PARTS: tuple[type[Part], ...] = (
     Log,
@@ -25,6 +27,8 @@ PARTS: tuple[type[Part], ...] = (
     Faces,
     Latent,
     Keyframes,
+    Captures,
+    Training,
 )  # in this order: one may listen to those above it
 
 __all__ = ["PARTS", "Part"]

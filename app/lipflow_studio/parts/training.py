@@ -17,6 +17,7 @@ from lipflow.training_config import TrainConfig
 from lipflow.variants import PRESETS, VARIANTS
 from lipflow_studio.commands import command
 from lipflow_studio.parts.base import Part
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.questions import Answer, Question
 from lipflow_studio.run_models import load_model
 from lipflow_studio.run_watch import RunFacts, RunState, RunView, Seen, Watch, last_words, watch_runs
@@ -231,7 +232,10 @@ class Training(Part):
 
     def capture_folder(self) -> Path | None:
         """The capture of the form, or else the open one."""
-        return Path(self.form.capture).expanduser() if self.form.capture else None
+        if self.form.capture:
+            return Path(self.form.capture).expanduser()
+        info = self.session.part(Captures).info
+        return None if info is None else info.root
 
     def watch(self) -> None:
         """Begin to look at run folders; what is there appears in a moment."""

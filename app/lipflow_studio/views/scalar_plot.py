@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QSize
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from lipflow.training_log import Curve
 from lipflow_studio.theme import current
@@ -79,18 +79,18 @@ class ScalarPlot(QWidget):
             self.choice.addItem(row.title, row.name)
         self.choice.setCurrentIndex(self.choice.findData(first))
         self.choice.currentIndexChanged.connect(lambda _: self._draw())
-        self.legend = label("", "legend")
-        self.legend.setMinimumWidth(10)
         self.plot = plain_plot()
-        top = QHBoxLayout()
-        top.setSpacing(8)
-        top.addWidget(self.choice)
-        top.addWidget(self.legend, 1)
+        self.legend = label("", "legend")
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+        self.legend.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        column.addLayout(top)
+        column.addWidget(self.choice)
         column.addWidget(self.plot, 1)
+        over = QVBoxLayout(self.plot)
+        over.setContentsMargins(0, 0, 2, 0)
+        over.addWidget(self.legend)
         self._draw()
 
     def show_curves(self, curves: Mapping[str, Curve]) -> None:
@@ -132,9 +132,11 @@ class ScalarPlot(QWidget):
                 symbolPen=None,
             )
             named.append(f"<span style='color:{colour}'>{name}</span>")
+        last = max((int(curve.steps[-1]) for curve in self._curves.values()), default=1)
+        item.setXRange(0, last, padding=0.02)
         for side in ("left", "bottom"):
             item.getAxis(side).setStyle(showValues=bool(named))
-        self.legend.setText("&nbsp;&nbsp;".join(named))
+        self.legend.setText(" &nbsp;".join(named))
         self.choice.setToolTip(row.tip or "Which scalars are drawn")
 
 

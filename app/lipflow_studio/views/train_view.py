@@ -15,7 +15,7 @@ from lipflow_studio.theme import current
 from lipflow_studio.views.scalar_plot import ScalarPlot, dress, plain_plot
 from lipflow_studio.widgets.make import dressed, label
 
-CAPTIONS = ("Photo", "Q decoded", "Prior's guess")
+CAPTIONS = ("Photo", "Q", "Prior")
 POINT = 4  # pixels
 
 

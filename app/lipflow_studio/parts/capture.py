@@ -1,0 +1,362 @@
+"""The open capture: its frames as observations with their truth, a sequence of them in time, and the import check."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from PySide6.QtCore import QTimer, Signal
+
+from lipflow.capture import FrameId, MultifaceCapture
+from lipflow.checks import InputError
+from lipflow_studio import capture_work
+from lipflow_studio.capture_work import (
+    CaptureInfo,
+    Checked,
+    FigureRequest,
+    Figures,
+    FrameRequest,
+    LoadedFrame,
+    SegmentInfo,
+    Truth,
+)
+from lipflow_studio.commands import command
+from lipflow_studio.document import ByteArray, HeadsetImages, Source, Status
+from lipflow_studio.parts.base import Part
+from lipflow_studio.workers import Worker
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
+
+TICK_MS = 30
+FIGURES_S = 0.7  # at least so long between two figures: decoding a picture takes time from the fit
+FRAME_S = 2.5  # at most so long for a frame of a sequence, if its fit goes on
+THUMBNAILS = 2000  # that are kept
+KINDS = {"headset": "Headset images", "keypoints": "Keypoints"}  # what a frame can be loaded as
+
+
+class Captures(Part):
+    """Reads in threads; what a frame shows becomes the document's observation by an edit like any other."""
+
+    name: ClassVar[str] = "capture"
+
+    info_changed = Signal(object)  # CaptureInfo | None
+    frame_changed = Signal(object)  # FrameId | None, that is loaded
+    kind_changed = Signal(str)  # a key of KINDS
+    truth_changed = Signal(object)  # Truth | None
+    figures_changed = Signal(object)  # Figures | None
+    checked_changed = Signal(object)  # Checked | None
+    checking_changed = Signal(bool)
+    playing_changed = Signal(bool)
+    thumbnail_made = Signal(object)  # FrameId
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.info: CaptureInfo | None = None
+        self.frame: FrameId | None = None
+        self.kind = "headset"
+        self.truth: Truth | None = None
+        self.figures: Figures | None = None
+        self.checked: Checked | None = None
+        self.playing = False
+        self._capture: MultifaceCapture | None = None
+        self._thumbnails: OrderedDict[FrameId, ByteArray | None] = OrderedDict()
+        self._made: deque[tuple[FrameId, ByteArray | None]] = deque()
+        self._small: Worker[Any, Any] | None = None
+        self._frames: Worker[FrameRequest, LoadedFrame] | None = None
+        self._judge: Worker[FigureRequest, Figures] | None = None
+        self._check: Worker[None, Checked] | None = None
+        self._retired: list[Worker[Any, Any]] = []
+        self._wanted: FrameId | None = None  # asked for, and not yet read
+        self._loaded_at = self._judged_at = 0.0
+        self._judged: object = None  # the code that was sent to be judged
+        self._given: object = None  # the document's observation that is this frame's
+        self._timer = QTimer(self, interval=TICK_MS)
+        self._timer.timeout.connect(self._tick)
+        session.avatar_changed.connect(lambda _: self._forget_figures())
+
+    # Commands
+
+    @command()
+    def open(self, path: str) -> None:
+        """Open a capture folder in the Multiface layout, to look at its frames and load them."""
+
+        def use(opened: tuple[MultifaceCapture, CaptureInfo]) -> None:
+            self._put(*opened)
+            self.session.opened.emit("capture", [path])
+            self.session.told.emit(f"Opened {opened[1].name}, {opened[1].frames} frames")
+
+        name = Path(path).name
+        self.session.runner.load(f"Opening {name}", lambda: capture_work.open_for_browsing(Path(path)), use)
+
+    @command()
+    def set_kind(self, kind: str) -> None:
+        """What frames are loaded as: "headset" or "keypoints"."""
+        if kind not in KINDS:
+            self.session.report(InputError("kind", expected=" or ".join(KINDS), got=repr(kind)))
+        elif kind != self.kind:
+            self.kind = kind
+            self.kind_changed.emit(kind)
+
+    @command()
+    def load(self, segment: str, number: int) -> None:
+        """Make a frame the observation; its truth is kept to compare the fit with."""
+        self._stop_playing()
+        self._ask(FrameId(segment, int(number)))
+
+    @command()
+    def step(self, by: int) -> None:
+        """Load a frame further on in the segment, or back."""
+        self._stop_playing()
+        following = self._neighbour(by)
+        if following is not None:
+            self._ask(following)
+
+    @command()
+    def play(self, on: bool = True) -> None:
+        """Play the segment from the present frame: each frame is the observation until its fit has come to rest."""
+        if self.info is None:
+            self._report_no_capture()
+            return
+        if not on:
+            self._stop_playing()
+            return
+        if self.frame is None:
+            self._ask(self.info.segments[0].frames[0])
+        elif self._neighbour(1) is None:
+            segment = self.segment()
+            assert segment is not None
+            self._ask(segment.frames[0])
+        self._put_playing(True)
+
+    @command()
+    def check(self) -> None:
+        """Check that the capture fits together: its mesh over photos, its render beside them."""
+        info = self.info
+        if info is None:
+            self._report_no_capture()
+            return
+        self._retire(self._check)
+
+        def once() -> Any:
+            yield capture_work.check(info.root)
+
+        self._check = Worker(once, name="check").start()
+        self._timer.start()
+        self.checking_changed.emit(True)
+
+    # What views ask
+
+    @property
+    def checking(self) -> bool:
+        return self._check is not None
+
+    def segment(self) -> SegmentInfo | None:
+        """The segment of the present frame."""
+        return None if self.info is None or self.frame is None else self.info.segment_of(self.frame)
+
+    def thumbnail(self, id: FrameId) -> ByteArray | None:
+        """A frame's photo [h, w, 3], if it was made already."""
+        return self._thumbnails.get(id)
+
+    def want_thumbnails(self, ids: list[FrameId]) -> None:
+        """Make those of the frames that are in sight."""
+        missing = tuple(id for id in ids if id not in self._thumbnails)
+        if missing and self._small is not None:
+            self._small.send(missing)
+
+    def close(self) -> bool:
+        self._timer.stop()
+        self._end_workers()
+        return all([worker.stop() for worker in self._retired])
+
+    # Inside
+
+    def _put(self, capture: MultifaceCapture, info: CaptureInfo) -> None:
+        self._stop_playing()
+        self._end_workers()
+        self._capture, self.info, self._wanted = capture, info, None
+        self._thumbnails.clear()
+        self._made.clear()
+        self._start_workers(capture, info)
+        self._timer.start()
+        self._put_frame(None)
+        self._put_truth(None)
+        self.checked = None
+        self.checked_changed.emit(None)
+        self.info_changed.emit(info)
+
+    def _start_workers(self, capture: MultifaceCapture, info: CaptureInfo) -> None:
+        small: Worker[Any, Any] = Worker(
+            lambda: capture_work.thumbnails(capture, info), name="thumbnails", on_state=self._made.append
+        )
+        read: Worker[FrameRequest, LoadedFrame] = Worker(capture_work.frames, name="frames")
+        judge: Worker[FigureRequest, Figures] = Worker(capture_work.figures, name="figures")
+        self._small, self._frames, self._judge = small.start(), read.start(), judge.start()
+
+    def _end_workers(self) -> None:
+        self._retire(self._small, self._frames, self._judge, self._check)
+        self._small = self._frames = self._judge = self._check = None
+
+    def _retire(self, *workers: Worker[Any, Any] | None) -> None:
+        for worker in workers:
+            if worker is not None:
+                worker.ask_to_stop()
+                self._retired.append(worker)
+
+    def _ask(self, id: FrameId) -> None:
+        session, info = self.session, self.info
+        if info is None or self._capture is None or self._frames is None:
+            self._report_no_capture()
+        elif info.segment_of(id) is None:
+            session.report(InputError(f"frame {id}", expected=f"one of the frames of {info.name}", got="none"))
+        elif session.avatar is None or session.avatar_info is None:
+            session.report(InputError(f"frame {id}", expected="an open avatar to fit to it", got="none"))
+        else:
+            self._wanted = id
+            request = FrameRequest(self._capture, info, id, self.kind, session.avatar, session.avatar_info)
+            self._frames.send(request)
+
+    def _report_no_capture(self) -> None:
+        self.session.report(InputError("capture", expected="an open one", got="none", mend="open its folder first"))
+
+    def _neighbour(self, by: int) -> FrameId | None:
+        segment = self.segment()
+        if segment is None or self.frame is None:
+            return None
+        place = segment.frames.index(self.frame) + by
+        return segment.frames[place] if 0 <= place < len(segment.frames) else None
+
+    def _tick(self) -> None:
+        self._retired = [worker for worker in self._retired if worker.alive]
+        while self._made:
+            id, picture = self._made.popleft()
+            self._thumbnails[id] = picture
+            if len(self._thumbnails) > THUMBNAILS:
+                self._thumbnails.popitem(last=False)
+            self.thumbnail_made.emit(id)
+        self._recover()
+        loaded = None if self._frames is None else self._frames.take()
+        if loaded is not None and loaded.id == self._wanted:
+            self._use(loaded)
+        if self._check is not None:
+            self._take_check(self._check)
+        if self.playing:
+            self._play_on()
+        self._compare()
+
+    def _recover(self) -> None:
+        """After a worker failed: say so, and begin with new ones, that wait to be asked."""
+        failures = [w.take_failure() for w in (self._small, self._frames, self._judge) if w is not None]
+        for failure in failures:
+            if failure is not None and self._capture is not None and self.info is not None:
+                self.session.report(failure.error, failure.details)
+                self._stop_playing()
+                self._retire(self._small, self._frames, self._judge)
+                self._start_workers(self._capture, self.info)
+
+    def _use(self, loaded: LoadedFrame) -> None:
+        """Make a frame that was read the observation."""
+        session, segment = self.session, loaded.id.segment
+        if loaded.about is not session.avatar_info:  # another avatar was opened meanwhile: make it for that one
+            self._ask(loaded.id)
+            return
+        self._wanted = None
+        if loaded.error is not None:
+            self._stop_playing()
+            session.report(loaded.error)
+            return
+        self._put_frame(loaded.id)
+        self._put_truth(loaded.truth)
+        self._loaded_at = time.monotonic()
+        # A sequence is one step to undo, and each frame goes on from the face before.
+        text = f"play {segment}" if self.playing else f"load {loaded.id}"
+        gesture = ("sequence", segment) if self.playing else None
+        if loaded.headset is not None:
+            number = f"{loaded.id.number:06d}"
+            given: object = HeadsetImages(loaded.headset, (f"mouth {number}", f"left {number}", f"right {number}"))
+            changes: dict[str, Any] = {"headset": given, "source": Source.HEADSET}
+        else:
+            given = loaded.keypoints
+            changes = {"keypoints": given, "source": Source.KEYPOINTS}
+        self._given = given
+        session.edit(text, gesture, restart=not self.playing, **changes)
+
+    def _play_on(self) -> None:
+        """The next frame, when this one's fit has come to rest or has had its time."""
+        if self._wanted is not None:
+            return
+        spent = time.monotonic() - self._loaded_at
+        if self.session.status is Status.RUNNING and spent < FRAME_S:
+            return
+        if self.session.status is Status.PAUSED:
+            return
+        following = self._neighbour(1)
+        if following is None:
+            self._stop_playing()
+        else:
+            self._ask(following)
+
+    def _compare(self) -> None:
+        """Judge the shown face, seldom, and take what was judged."""
+        session, now = self.session, time.monotonic()
+        if self._judge is None:
+            return
+        result = self._judge.take()
+        if self.truth is None or session.avatar is None or not self._is_of_frame():
+            self._put_figures(None)
+            return
+        if result is not None and result.id == self.truth.id:
+            self._put_figures(result)
+        code = session.code()
+        if code is not None and code is not self._judged and now - self._judged_at > FIGURES_S:
+            self._judged, self._judged_at = code, now
+            self._judge.send(FigureRequest(session.avatar, code, self.truth))
+
+    def _is_of_frame(self) -> bool:
+        """Whether what is fitted is still this frame: keypoints that were dragged since are, other images are not."""
+        if self.session.source is Source.HEADSET:
+            return self.session.headset is self._given
+        return not isinstance(self._given, HeadsetImages)
+
+    def _take_check(self, worker: Worker[None, Checked]) -> None:
+        alive = worker.alive  # asked first: one that ends after this is read at the next look
+        checked, failure = worker.take(), worker.take_failure()
+        if checked is None and failure is None and alive:
+            return
+        self._check = None
+        self.checking_changed.emit(False)
+        if failure is not None:
+            self.session.report(failure.error, failure.details)
+        elif checked is not None:
+            self.checked = checked
+            self.checked_changed.emit(checked)
+
+    def _stop_playing(self) -> None:
+        self._put_playing(False)
+
+    def _put_playing(self, on: bool) -> None:
+        if on is not self.playing:
+            self.playing = on
+            self.playing_changed.emit(on)
+
+    def _put_frame(self, frame: FrameId | None) -> None:
+        self.frame = frame
+        self.frame_changed.emit(frame)
+
+    def _put_truth(self, truth: Truth | None) -> None:
+        self.truth, self._judged = truth, None
+        self.truth_changed.emit(truth)
+        self._put_figures(None)
+
+    def _put_figures(self, figures: Figures | None) -> None:
+        if figures != self.figures:
+            self.figures = figures
+            self.figures_changed.emit(figures)
+
+    def _forget_figures(self) -> None:
+        """Another avatar: the frame stays, what was said of the other face does not."""
+        self._judged = None
+        self._put_figures(None)

@@ -1,0 +1,118 @@
+"""What the import check found: problems by name, figures, and the mesh over the photos."""
+
+from __future__ import annotations
+
+from html import escape
+
+from PySide6.QtCore import QRect, QSize, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
+
+from lipflow_studio.capture_work import CaptureInfo, Checked
+from lipflow_studio.document import ByteArray
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.session import Session
+from lipflow_studio.theme import current
+from lipflow_studio.widgets.make import button, dressed
+
+KINDS = ("Mesh on the photo", "Photo, render, difference ×4")
+
+
+class CheckView(QWidget):
+    """A button, the report, and one of its pictures."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._captures = session.part(Captures)
+        self.run_button = button("check", "Check", "Check that meshes, cameras and photos fit together", self._run)
+        self.text = QTextBrowser()
+        self.text.setMinimumHeight(60)
+        self.view = dressed(QComboBox(), "view", "Which photo")
+        self.kind = dressed(QComboBox(), "picture", "Which picture of it")
+        self.kind.addItems(KINDS)
+        self.picture = PictureView()
+        for box in (self.view, self.kind):
+            box.setMinimumContentsLength(8)
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.currentIndexChanged.connect(lambda _: self._show_picture())
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        row.addWidget(self.view, 1)
+        row.addWidget(self.kind, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 8, 8, 8)
+        column.setSpacing(6)
+        column.addWidget(self.run_button)
+        column.addWidget(self.text, 2)
+        column.addLayout(row)
+        column.addWidget(self.picture, 3)
+        captures = self._captures
+        captures.checked_changed.connect(self._show)
+        captures.checking_changed.connect(lambda _: self._show(captures.checked))
+        captures.info_changed.connect(self._show_info)
+        self._show(captures.checked)
+        self._show_info(captures.info)
+
+    def _run(self) -> None:
+        self._captures.check()
+
+    def _show_info(self, info: CaptureInfo | None) -> None:
+        self.run_button.setEnabled(info is not None and not self._captures.checking)
+
+    def _show(self, checked: Checked | None) -> None:
+        checking = self._captures.checking
+        self._show_info(self._captures.info)
+        self.run_button.setText("Checking…" if checking else "Check")
+        self.view.clear()
+        if checked is not None:
+            self.view.addItems([title for title, _, _ in checked.pictures])
+            self.text.setHtml(_report(checked))
+        else:
+            self.text.setPlainText("Not checked yet: this draws the mesh over some photos and compares its render.")
+        for box in (self.view, self.kind):
+            box.setEnabled(self.view.count() > 0)
+        self._show_picture()
+
+    def _show_picture(self) -> None:
+        checked, place = self._captures.checked, self.view.currentIndex()
+        if checked is None or not 0 <= place < len(checked.pictures):
+            self.picture.show_picture(None)
+        else:
+            _, overlay, comparison = checked.pictures[place]
+            self.picture.show_picture((overlay, comparison)[self.kind.currentIndex()])
+
+
+class PictureView(QWidget):
+    """A picture, as large as there is room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMinimumSize(QSize(120, 100))
+        self.shown: ByteArray | None = None
+
+    def show_picture(self, picture: ByteArray | None) -> None:
+        self.shown = picture
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self.shown is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        height, width, _ = self.shown.shape
+        image = QImage(self.shown.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        size = QSize(width, height).scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        corner = QRect(0, 0, self.width(), self.height()).center()
+        target = QRect(corner.x() - size.width() // 2, corner.y() - size.height() // 2, size.width(), size.height())
+        painter.drawImage(target, image)
+        painter.setPen(QColor(current().line))
+        painter.drawRect(target)
+
+
+def _report(checked: Checked) -> str:
+    """Problems first, in their colour; then what else was found."""
+    report, look = checked.report, current()
+    problems = [f"<p style='color:{look.bad}'><b>Problem:</b> {escape(problem)}</p>" for problem in report.problems]
+    verdict = problems or [f"<p style='color:{look.good}'><b>It fits together.</b></p>"]
+    facts = [line for line in report.lines() if not line.strip().startswith("PROBLEM")]
+    return "".join(verdict) + "".join(f"<div>{escape(line.strip())}</div>" for line in facts)

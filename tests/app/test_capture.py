@@ -1,0 +1,338 @@
+"""The capture browser: frames as observations with their truth, sequences, thumbnails, and the import check."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QTreeWidgetItem
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_face, wait_for_fit
+from lipflow.capture import FrameId, open_capture
+from lipflow_studio import capture_work
+from lipflow_studio.capture_work import FigureRequest, FrameRequest, judge
+from lipflow_studio.demo import drop
+from lipflow_studio.document import Source, Status
+from lipflow_studio.engine import describe
+from lipflow_studio.main_window import MainWindow
+from lipflow_studio.panels.capture_panel import CapturePanel
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.session import Session
+from support.tiny_capture import CAMERAS, SEGMENTS, write_tiny_capture
+
+MakeWindow = Callable[[Session], MainWindow]
+FRAMES = 12
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_capture(tmp_path_factory.mktemp("captures") / "someone", frames=FRAMES)
+
+
+@pytest.fixture
+def captures(qtbot: QtBot, hmc_session: Session, root: Path) -> Captures:
+    """The part, with the tiny capture open beside an avatar that headset images drive."""
+    return opened(qtbot, hmc_session, root)
+
+
+def opened(qtbot: QtBot, session: Session, root: Path) -> Captures:
+    part = session.part(Captures)
+    part.open(str(root))
+    wait_for(qtbot, lambda: part.info is not None)
+    return part
+
+
+def load(qtbot: QtBot, captures: Captures, id: FrameId) -> None:
+    captures.load(id.segment, id.number)
+    wait_for(qtbot, lambda: captures.frame == id)
+
+
+def first(captures: Captures, segment: int = 0) -> FrameId:
+    return captures.info.segments[segment].frames[0]
+
+
+class TestOpening:
+    def test_tells_segments_splits_and_sizes(self, captures: Captures, root: Path) -> None:
+        info = captures.info
+        assert info.name == "someone"
+        assert [segment.name for segment in info.segments] == list(SEGMENTS)
+        assert [segment.split for segment in info.segments] == ["train"] * 3 + ["val"] + ["test"] * 2
+        assert info.frames == FRAMES
+        assert info.frontal == "400001"
+        assert info.cameras == tuple(CAMERAS)
+        assert (info.photo_size, info.landmarks, info.missing) == ((48, 32), 136, 0)
+
+    def test_what_is_no_capture_is_one_line(self, qtbot: QtBot, session: Session, tmp_path: Path) -> None:
+        session.part(Captures).open(str(tmp_path))
+        wait_for(qtbot, lambda: session.problem is not None)
+        assert "KRT" in session.problem.line
+        assert "\n" not in session.problem.line
+        assert session.part(Captures).info is None
+
+    def test_without_one_every_command_says_so(self, session: Session) -> None:
+        part = session.part(Captures)
+        for give in (part.check, part.play, lambda: part.load("E001_Neutral", 100)):
+            session.dismiss_problem()
+            give()
+            assert "open its folder first" in session.problem.line
+
+    def test_a_dropped_folder_opens_and_is_remembered(
+        self, qtbot: QtBot, session: Session, make_window: MakeWindow, root: Path
+    ) -> None:
+        window = make_window(session)
+        drop(window, [root])
+        wait_for(qtbot, lambda: session.part(Captures).info is not None)
+        assert session.preferences.texts("recent/capture")
+
+
+class TestFrames:
+    def test_headset_images_are_fitted_from_the_priors_guess(self, qtbot: QtBot, captures: Captures) -> None:
+        session, id = captures.session, first(captures, 3)
+        load(qtbot, captures, id)
+        assert session.source is Source.HEADSET
+        assert session.headset.images.shape == (3, *session.avatar_info.headset_size)
+        expected = capture_work.Headset(open_capture(captures.info.root), size=session.avatar_info.headset_size)
+        assert session.headset.images == pytest.approx(expected.images(id).hmc.numpy(), abs=1e-6)
+        assert captures.truth.id == id
+        wait_for_fit(qtbot, session)
+        session.undo()
+        assert session.headset is None
+
+    def test_keypoints_are_those_of_the_tracked_mesh(self, qtbot: QtBot, captures: Captures) -> None:
+        captures.set_kind("keypoints")
+        id = first(captures, 1)
+        load(qtbot, captures, id)
+        session, capture = captures.session, open_capture(captures.info.root)
+        points = capture.vertices(id)[capture.landmarks.index]
+        expected = session.avatar.keypoint_camera.project_normalised(points).clamp(0, 1).numpy()
+        assert session.source is Source.KEYPOINTS
+        assert session.keypoints.given == pytest.approx(expected, abs=1e-6)
+        assert session.keypoints.pinned.all()
+
+    @pytest.mark.parametrize(("segment", "number"), [("E001_Neutral", 1), ("nowhere", 100), ("E001_Neutral", -3)])
+    def test_a_frame_that_is_not_there_is_named(self, captures: Captures, segment: str, number: int) -> None:
+        captures.load(segment, number)
+        assert f"frame {segment}" in captures.session.problem.line
+
+    def test_a_damaged_frame_is_named_and_nothing_changes(
+        self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        copy = tmp_path / "damaged"
+        shutil.copytree(root, copy)
+        captures = opened(qtbot, hmc_session, copy)
+        id = first(captures)
+        (copy / "tracked_mesh" / id.segment / f"{id.number:06d}.bin").write_bytes(b"half")
+        before = hmc_session.document
+        captures.load(id.segment, id.number)
+        wait_for(qtbot, lambda: hmc_session.problem is not None)
+        assert f"{id.number:06d}.bin" in hmc_session.problem.line
+        assert hmc_session.document is before
+        assert captures.frame is None
+
+    def test_a_capture_that_vanished_is_said(
+        self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        copy = tmp_path / "gone"
+        shutil.copytree(root, copy)
+        captures = opened(qtbot, hmc_session, copy)
+        shutil.rmtree(copy)
+        id = first(captures)
+        captures.load(id.segment, id.number)
+        wait_for(qtbot, lambda: hmc_session.problem is not None)
+        assert "no such file" in hmc_session.problem.line
+
+    def test_unknown_kinds_are_refused(self, captures: Captures) -> None:
+        captures.set_kind("sound")
+        assert captures.kind == "headset"
+        assert "headset or keypoints" in captures.session.problem.line
+
+
+class TestTheTruth:
+    def test_judges_the_shown_face_and_forgets_it_with_other_images(
+        self, qtbot: QtBot, captures: Captures, headset_files: list[Path]
+    ) -> None:
+        load(qtbot, captures, first(captures))
+        wait_for(qtbot, lambda: captures.figures is not None)
+        assert captures.figures.id == captures.frame
+        assert np.isfinite(captures.figures.psnr_db)
+        assert captures.figures.mesh_mm is None, "the tiny avatar's mesh is another one"
+        captures.session.open_headset_images([str(file) for file in headset_files])
+        wait_for(qtbot, lambda: captures.figures is None)
+
+    def test_a_face_that_is_the_truth_is_no_distance_away(self, captures: Captures) -> None:
+        session, id = captures.session, first(captures)
+        request = FrameRequest(captures._capture, captures.info, id, "headset", session.avatar, session.avatar_info)
+        truth = capture_work._truth(request)
+        code = np.zeros(session.avatar.config.latent, np.float32)
+        with torch.no_grad():
+            vertices = session.avatar.decode_mesh(torch.zeros(1, len(code)))[0].numpy()
+        moved = capture_work.Truth(
+            truth.id, vertices + np.float32([0, 3, 4]), truth.photo, None, truth.camera, "400001", 4
+        )
+        figures = judge(FigureRequest(session.avatar, code, moved))
+        assert figures.mesh_mm == pytest.approx(5.0, abs=1e-4)
+        assert figures.psnr_db < 40
+
+
+class TestSequences:
+    def test_plays_a_segment_as_one_step_to_undo(self, qtbot: QtBot, captures: Captures) -> None:
+        session = captures.session
+        session.set_fit_config(iterations=2)
+        load(qtbot, captures, first(captures, 2))
+        session.set_fit_config(iterations=2)
+        before, steps = session.headset, session.undo_stack.count()
+        seen: list[FrameId] = []
+        captures.frame_changed.connect(seen.append)
+        captures.play()
+        assert captures.playing
+        wait_for(qtbot, lambda: not captures.playing)
+        assert tuple(seen) == captures.info.segments[2].frames[1:]
+        assert session.undo_stack.count() == steps + 1
+        session.undo()
+        assert session.headset is before
+
+    def test_steps_and_stops_at_the_ends(self, qtbot: QtBot, captures: Captures) -> None:
+        segment = captures.info.segments[1].frames
+        load(qtbot, captures, segment[0])
+        captures.step(-1)
+        qtbot.wait(50)
+        assert captures.frame == segment[0]
+        captures.step(1)
+        wait_for(qtbot, lambda: captures.frame == segment[1])
+
+    def test_a_pause_holds_the_sequence(self, qtbot: QtBot, captures: Captures) -> None:
+        load(qtbot, captures, first(captures))
+        captures.session.pause_fit()
+        if captures.session.status is not Status.PAUSED:
+            pytest.skip("the fit was done before it could be paused")
+        captures.play()
+        qtbot.wait(150)
+        assert captures.frame == first(captures)
+        captures.play(False)
+        assert not captures.playing
+
+
+class TestTheCheck:
+    def test_names_what_does_not_fit_and_leaves_nothing_behind(
+        self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir()
+        copy = tmp_path / "moved"
+        shutil.copytree(root, copy)
+        for transform in copy.glob("tracked_mesh/*/*_transform.txt"):
+            rows = np.loadtxt(transform)
+            rows[:, 3] += 400.0
+            np.savetxt(transform, rows)
+        captures = opened(qtbot, hmc_session, copy)
+        panel = CapturePanel(hmc_session)
+        qtbot.addWidget(panel)
+        panel.check.run_button.click()
+        assert not panel.check.run_button.isEnabled()
+        wait_for(qtbot, lambda: captures.checked is not None)
+        assert captures.checked.report.problems
+        assert "Problem" in panel.check.text.toPlainText()
+        assert panel.check.view.count() == len(captures.checked.pictures) > 0
+        assert panel.check.picture.shown.shape[2] == 3
+        panel.check.kind.setCurrentIndex(1)
+        assert panel.check.picture.shown.shape[1] == 3 * captures.checked.pictures[0][1].shape[1]
+        assert panel.check.run_button.isEnabled()
+        assert list((tmp_path / "temporary").iterdir()) == []
+
+
+class TestThePanel:
+    @pytest.fixture
+    def panel(self, qtbot: QtBot, captures: Captures) -> CapturePanel:
+        made = CapturePanel(captures.session)
+        qtbot.addWidget(made)
+        made.resize(330, 560)
+        made.show()
+        return made
+
+    def frame_item(self, panel: CapturePanel, segment: int = 0, frame: int = 0) -> QTreeWidgetItem:
+        return panel.tree.topLevelItem(segment).child(frame)
+
+    def test_says_what_to_do_while_nothing_is_open(self, qtbot: QtBot, session: Session) -> None:
+        panel = CapturePanel(session)
+        qtbot.addWidget(panel)
+        panel.show()
+        assert panel.open_button.isVisible()
+        assert not panel.tree.isVisible()
+
+    def test_thumbnails_come_for_what_is_in_sight_only(self, qtbot: QtBot, panel: CapturePanel) -> None:
+        wait_for(qtbot, lambda: not self.frame_item(panel).icon(0).isNull())
+        hidden = self.frame_item(panel, 5, 1)
+        assert hidden.icon(0).isNull()
+        panel.tree.topLevelItem(5).setExpanded(True)
+        panel.tree.scrollToItem(hidden)
+        wait_for(qtbot, lambda: not hidden.icon(0).isNull())
+
+    def test_enter_and_double_click_load_a_frame(self, qtbot: QtBot, panel: CapturePanel, captures: Captures) -> None:
+        tree = panel.tree
+        assert not panel.load_button.isEnabled()
+        tree.setCurrentItem(self.frame_item(panel))
+        assert panel.load_button.isEnabled()
+        qtbot.keyClick(tree, Qt.Key.Key_Return)
+        wait_for(qtbot, lambda: captures.frame == first(captures))
+        other = tree.visualItemRect(self.frame_item(panel, 0, 1)).center()
+        qtbot.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=other)
+        qtbot.mouseDClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=other)
+        wait_for(qtbot, lambda: captures.frame == captures.info.segments[0].frames[1])
+        assert captures.session.problem is None
+
+    def test_shows_the_frame_its_place_and_the_figures(
+        self, qtbot: QtBot, panel: CapturePanel, captures: Captures
+    ) -> None:
+        load(qtbot, captures, captures.info.segments[3].frames[1])
+        assert panel.place.text() == "2/2"
+        assert panel.tree.selected() == captures.frame
+        assert "val" in panel.meta.text()
+        wait_for(qtbot, lambda: panel.readings["psnr"].text() != "–")
+        panel.slider.setValue(0)
+        wait_for(qtbot, lambda: captures.frame == first(captures, 3))
+        assert panel.place.text() == "1/2"
+
+    def test_the_kind_is_bound_both_ways(self, panel: CapturePanel, captures: Captures) -> None:
+        panel.kind.setCurrentIndex(1)
+        panel.kind.activated.emit(1)
+        assert captures.kind == "keypoints"
+        captures.set_kind("headset")
+        assert panel.kind.currentData() == "headset"
+
+    def test_the_play_button_follows(self, qtbot: QtBot, panel: CapturePanel, captures: Captures) -> None:
+        qtbot.mouseClick(panel.play_button, Qt.MouseButton.LeftButton)
+        assert captures.playing
+        assert panel.play_button.accessibleName() == "Stop at this frame"
+        qtbot.mouseClick(panel.play_button, Qt.MouseButton.LeftButton)
+        assert not captures.playing
+
+
+def test_another_avatar_while_a_frame_is_read_gets_its_own_images(
+    qtbot: QtBot, captures: Captures, kpt_avatar: object
+) -> None:
+    session, id = captures.session, first(captures)
+    captures.load(id.segment, id.number)
+    session.use_avatar(kpt_avatar, describe(kpt_avatar, "other"))
+    wait_for(qtbot, lambda: captures.frame == id or session.problem is not None)
+    wait_for_face(qtbot, session)
+    assert session.headset is None or session.headset.images.shape[1:] == session.avatar_info.headset_size
+
+
+def test_a_reader_that_crashes_is_said_and_replaced(
+    qtbot: QtBot, captures: Captures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("by accident")
+
+    with monkeypatch.context() as patched:
+        patched.setitem(capture_work.READERS, "headset", crash)
+        captures.load("E001_Neutral", first(captures).number)
+        wait_for(qtbot, lambda: captures.session.problem is not None)
+    assert "by accident" in captures.session.problem.line
+    load(qtbot, captures, first(captures))
