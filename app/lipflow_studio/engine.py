@@ -64,6 +64,7 @@ class PictureRequest:
     """A message to the picture generator. Fields that are None keep what is."""
 
     z: FloatArray | None = None  # [Z]
+    shape: Shape | None = None  # of that code, where whoever sends it has decoded and shown it already
     view: tuple[float, float, float] | None = None
     serial: int | None = None
     fitting: bool | None = None  # a fit needs the machine: textures take only their share
@@ -72,6 +73,7 @@ class PictureRequest:
     def merge(old: PictureRequest, new: PictureRequest) -> PictureRequest:
         return PictureRequest(
             z=old.z if new.z is None else new.z,
+            shape=old.shape if new.z is None else new.shape,
             view=old.view if new.view is None else new.view,
             serial=old.serial if new.serial is None else new.serial,
             fitting=old.fitting if new.fitting is None else new.fitting,
@@ -120,7 +122,7 @@ def decode_shape(avatar: Avatar, info: AvatarInfo, z: FloatArray, serial: int) -
         vertices = avatar.decode_mesh(torch.from_numpy(z).to(_device(avatar))[None])
         keypoints = avatar.keypoint_camera.project_normalised(vertices[:, info.landmarks.index])
     array = vertices[0].float().cpu().numpy().copy()
-    positions = np.ascontiguousarray(array[info.topology.split.vertex])
+    positions = array.take(info.topology.split.vertex, axis=0)
     return Shape(serial, array, positions, keypoints[0].float().cpu().numpy().copy())
 
 
@@ -254,6 +256,9 @@ def pictures(
         assert request.serial is not None
         now = time.perf_counter()
         code = torch.from_numpy(request.z).to(_device(avatar))[None]
+        if mesh_stale and picture is not None and request.shape is not None:  # shown already
+            picture = replace(picture, shape=request.shape)
+            mesh_stale, frontal_stale = False, True
         if texture_stale and now >= texture_due and picture is not None:
             with torch.inference_mode():
                 texture = avatar.decode_texture(code, torch.tensor([request.view], device=code.device))

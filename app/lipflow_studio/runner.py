@@ -69,7 +69,7 @@ class Runner(QObject):
 
         def hand_over(update: FitUpdate) -> None:
             trail.add(update.z, update.iteration)
-            shown.send(PictureRequest(z=update.z, serial=update.serial))
+            shown.send(PictureRequest(z=update.z, shape=update.shape, serial=update.serial))
 
         self._pictures = shown.start()
         self._fitter = Worker(

@@ -89,6 +89,7 @@ class Avatar(nn.Module):
 
     vertex_mean: Tensor
     texture_mean: Tensor
+    texture_mean_gray: Tensor
     texture_valid: Tensor
     landmark_ids: Tensor
 
@@ -127,6 +128,7 @@ class Avatar(nn.Module):
         for name, value in (
             ("vertex_mean", torch.from_numpy(np.asarray(statistics.vertex_mean, np.float32)).clone()),
             ("texture_mean", texture_mean),
+            ("texture_mean_gray", texture_mean.mean(0, keepdim=True)),
             ("texture_valid", torch.from_numpy(np.asarray(statistics.texture_valid, bool)).clone()),
             ("landmark_ids", torch.from_numpy(np.asarray([] if landmarks is None else landmarks.ids, np.int64))),
         ):
@@ -186,8 +188,7 @@ class Avatar(nn.Module):
 
     def decode_gray_texture(self, z: Tensor, view: Tensor) -> Tensor:
         """The mean of ``decode_texture``'s colours, [B, 1, T, T]: all that headset cameras see, at less cost."""
-        mean = self.texture_mean.mean(0, keepdim=True)
-        return mean + self.decoder.texture(z, view, scale=self.statistics.texture_std, gray=True)
+        return self.texture_mean_gray + self.decoder.texture(z, view, scale=self.statistics.texture_std, gray=True)
 
     def decode_landmarks(self, z: Tensor) -> Tensor:
         """[..., Z] -> the landmarks alone, [..., L, 3] mm: some rows of the mesh head."""

@@ -31,6 +31,20 @@ def test_a_pair_is_called_in_turns() -> None:
     assert found.ratio == pytest.approx(found.reference_ms / found.median_ms)
 
 
+def test_a_repeated_pair_reports_a_calls_share() -> None:
+    calls: list[str] = []
+    found = measure_pair(lambda: calls.append("own"), lambda: calls.append("other"), 2, repeat=2)
+    assert calls == (["own"] * 2 + ["other"] * 2) * 3
+    assert found.min_ms <= found.median_ms <= found.worst_ms
+    assert found.min_ms <= found.mean_ms <= found.worst_ms
+
+
+def test_drags_are_measured_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "DRAGS", ((3, (0.0, 0.05), 4), (0, (0.02, 0.0), 2)))
+    found = models.measure_drags(random_avatar(tiny_config("flow", "kpt")).for_inference())
+    assert found.worst_ms >= found.mean_ms > 0
+
+
 def test_the_bench_writes_its_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

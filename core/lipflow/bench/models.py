@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -13,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from lipflow.avatar import Avatar
-from lipflow.bench.timing import Measurement, measure_pair
+from lipflow.bench.timing import Measurement, measure_pair, summarise
 from lipflow.camera import Camera
 from lipflow.capture import open_capture
 from lipflow.capture.headset import hmc_tone
 from lipflow.capture.packed import PackedCapture, pack
 from lipflow.capture.synthetic.dome import SynthesisConfig, synthesize
 from lipflow.embedded import avatar_driven_by
-from lipflow.fitting import FitConfig, make_problem
+from lipflow.fitting import FitConfig, fit, make_problem
 from lipflow.mesh import Topology
 from lipflow.nets.layers import UpConv, leaky
 from lipflow.observations import HmcObservation, KeypointObservation, image_energy, visible_region
@@ -31,6 +32,9 @@ from lipflow.training import TrainConfig, Training
 
 _FRAMES = 8  # of the capture that a training step is measured on
 _MANY = 10**6  # iterations: a measured fit does not end
+# Landmark, how far it is pulled in fractions of the image, and in how many moves: a lip slowly and fast, the chin.
+DRAGS = ((121, (0.0, 0.1), 60), (121, (0.0, 0.1), 12), (0, (-0.05, 0.03), 20))
+PULL, HOLD = 10.0, 0.02  # weights of the pulled landmark and of the others
 
 
 class PlainRenderer:
@@ -82,9 +86,14 @@ def measure(rounds: int = 5) -> dict[str, Measurement]:
         ("flow, to the decoder", _flow(by_hmc), "nflows as shipped"),
         ("keypoint fit, Levenberg-Marquardt step", _keypoint_step(by_keypoints), "jacobian by autograd, whole mesh"),
         ("HMC fit, iteration", _hmc_step(by_hmc), "torch, nflows, plain renderer"),
-        ("training step, batch 8", _training_step(), "the same with the plain renderer"),
     ):
         results[name] = measure_pair(*workloads, rounds, name=name, reference_name=reference)
+    drag = measure_drags(by_keypoints)
+    results[drag.name] = drag
+    reference = "the same with the plain renderer"
+    for name, every in (("training step, batch 8", 1), ("training step, batch 8, image loss in every second", 2)):
+        workloads = _training_step(every)
+        results[name] = measure_pair(*workloads, rounds, name=name, reference_name=reference, repeat=every)
     return results
 
 
@@ -132,6 +141,43 @@ def _keypoint_step(avatar: Avatar) -> Workloads:
     z = avatar.prior.start(problem.context)[0]
     solver = SOLVERS["lm"](problem, z, config)
     return solver.step, lambda: _plain_step(problem, observation, z)
+
+
+def measure_drags(avatar: Avatar) -> Measurement:
+    """All steps of keypoint fits while some of the landmarks are pulled away, a new place for each step, and of what
+    follows until the fits converge; beside the plain step where each drag begins."""
+    own, other = [], []
+    for index, by, moves in DRAGS:
+        observations = list(_drag(avatar, index, by, moves))
+        config = FitConfig.for_observation(observations[0])
+        began = time.perf_counter()
+        problem = make_problem(avatar, observations[0], config)
+        _plain_step(problem, observations[0], _start(avatar))
+        other.append(1000 * (time.perf_counter() - began))
+        run = fit(avatar, observations[0], config, z0=_start(avatar))
+        state = next(run)
+        # A send counts as the first of the iterations that are left for converging.
+        for sent in [*observations[1:], *[None] * (config.iterations - 1)]:
+            if sent is None and state.converged:
+                break
+            began = time.perf_counter()
+            state = next(run) if sent is None else run.send(sent)
+            own.append(1000 * (time.perf_counter() - began))
+    reference = "jacobian by autograd, whole mesh"
+    return summarise(own, other, name="keypoint fit, steps while dragging", reference_name=reference)
+
+
+def _drag(avatar: Avatar, index: int, by: tuple[float, float], moves: int) -> Iterator[KeypointObservation]:
+    """One landmark pulled from where the avatar's usual face has it, the others holding on faintly."""
+    assert avatar.keypoint_camera is not None
+    with torch.no_grad():
+        points = avatar.keypoint_camera.project_normalised(avatar.decode_landmarks(_start(avatar))).clamp(0, 1)
+    weights = torch.full((len(points),), HOLD)
+    weights[index] = PULL
+    for move in range(moves + 1):
+        pulled = points.clone()
+        pulled[index] += torch.tensor(by) * (move / moves)
+        yield KeypointObservation(pulled.clamp(0, 1), avatar.keypoint_camera, weights)
 
 
 def _plain_step(problem: Problem, observation: KeypointObservation, z: Tensor) -> Tensor:
@@ -187,8 +233,8 @@ def _plain_hmc_step(avatar: Avatar, observation: HmcObservation, start: Tensor) 
     return step
 
 
-def _training_step() -> Workloads:
-    config = TrainConfig.of("lip-flow-hmc", "studio", image_every=1)
+def _training_step(image_every: int) -> Workloads:
+    config = TrainConfig.of("lip-flow-hmc", "studio", image_every=image_every)
     with tempfile.TemporaryDirectory() as folder:
         packed = _small_capture(Path(folder))
         ours, reference = Training(config, packed), Training(config, packed, renderer=PlainRenderer(packed.topology))

@@ -47,4 +47,7 @@ class Bench:
 
 
 def _line(m: Measurement) -> str:
-    return f"{m.name:<58} {m.median_ms:9.2f} ms   {m.ratio:6.1f} x   {m.reference_name} {m.reference_ms:.1f} ms"
+    spread = f"(mean {m.mean_ms:.2f}, worst {m.worst_ms:.2f})"
+    return (
+        f"{m.name:<58} {m.median_ms:9.2f} ms {spread:<32} {m.ratio:6.1f} x   {m.reference_name} {m.reference_ms:.1f} ms"
+    )

@@ -189,13 +189,17 @@ def _draw_triangle(n, t, edges, boxes, first_row, last_row, nearest_allowed, ind
     for y in range(max(first_row, boxes[n, t, 2]), min(last_row, boxes[n, t, 3]) + 1):
         row = y - first_row
         r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
+        inside = False
         for x in range(left, right + 1):
             e0, e1, e2 = r0 + a0 * x, r1 + a1 * x, r2 + a2 * x
             if e0 >= k0 and e1 >= k1 and e2 >= k2:
+                inside = True
                 s = (e0 + e1 + e2) * inverse
                 if s > nearness[row, x] and s <= nearest_allowed:
                     nearness[row, x] = s
                     index[n, y, x] = t
+            elif inside:
+                break  # a triangle's row is one run of pixels: each edge function is monotone, also as rounded
 
 
 @helper
