@@ -90,7 +90,10 @@ def evaluate_runs(
     yield RunsProgress(0, total, ())
     for part in (first, [run for run in order if run not in first]):
         ready = [run for run in part if run in first or _family(run) in chosen]
-        failed += [f"{run.folder}: the fits of its first seed could not be chosen" for run in part if run not in ready]
+        lost = [run for run in part if run not in ready]
+        if lost:
+            failed += [f"{run.folder}: the fits of its first seed could not be chosen" for run in lost]
+            yield RunsProgress(len(done) + len(failed), total, tuple(failed))
         for index, outcome in _outcomes(list(tasks(ready)), jobs):
             if isinstance(outcome, str):
                 failed.append(f"{order[index].folder}: {outcome}")
