@@ -121,16 +121,23 @@ def chosen(choice: str) -> Theme:
 
 
 def apply(application: QApplication, theme: Theme = DARK) -> None:
-    """Dress the application: Fusion, the palette, the style sheet."""
+    """Dress the application: Fusion and the font once, then the palette and the style sheet."""
+    is_dressed = application.property("theme") is not None
     application.setProperty("theme", theme.name)
+    if not is_dressed:
+        _undress(application)
+    application.setPalette(_palette(theme))
+    application.setStyleSheet(style_sheet(theme))
+
+
+def _undress(application: QApplication) -> None:
+    """Take off what the desktop has put on."""
     QDir.setSearchPaths("glyphs", [str(files("lipflow_studio") / "glyphs")])
     application.setStyle("Fusion")
     font = QFont(application.font())
     font.setFamilies(["Inter", "Segoe UI", "SF Pro Text", "Noto Sans", "DejaVu Sans"])
     font.setPixelSize(12)
     application.setFont(font)
-    application.setPalette(_palette(theme))
-    application.setStyleSheet(style_sheet(theme))
 
 
 def _palette(theme: Theme) -> QPalette:

@@ -136,6 +136,7 @@ def make_window(qtbot: QtBot) -> Iterator[Callable[[Session], MainWindow]]:
     yield make
     for window in windows:
         window.close()
+        window.deleteLater()
 
 
 @pytest.fixture
