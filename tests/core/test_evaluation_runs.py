@@ -20,7 +20,7 @@ from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
 from lipflow.evaluation.judging import read_records
 from lipflow.evaluation.many_runs import EvaluatedRuns, check_runs, evaluate_runs
 from lipflow.evaluation.runs import Run
-from lipflow.runs import advance, opened
+from lipflow.runs import advance, claimed, opened
 from lipflow.training_config import TrainConfig
 
 CONFIG = EvaluationConfig(
@@ -157,6 +157,18 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(runs: list[Run], frames: 
     assert "first seed" in second
     assert RunEvaluation.read(runs[0].folder / "evaluation") is not None
     assert sorted(path.name for path in runs[1].folder.iterdir() if "evaluation" in path.name) == []
+
+
+def test_what_a_killed_evaluation_left_is_removed(runs: list[Run], frames: EvaluationFrames) -> None:
+    left = runs[0].folder / ".evaluation.0123abcd"
+    left.mkdir()
+    (left / "frames.csv").write_text("half")
+    cheap = replace(CONFIG, tables=(1,), impoverish=False)
+    with claimed(runs[0].folder), pytest.raises(InputError, match="another process"):
+        evaluate_run(runs[0], frames, cheap)
+    assert left.exists()
+    evaluate_run(runs[0], frames, cheap)
+    assert not left.exists()
 
 
 def test_an_evaluation_of_another_version_or_half_of_one_is_none(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Evaluate:
     impoverished_frames: int = 12
     """Test frames for that."""
     rungs: str | None = None
-    """Iterations of the rungs of the search for fits to images, as in 10,20,40; the last is the longest fit."""
+    """Iterations of the rungs of the search for fits to images, as in 15,30,60; the last is the longest fit."""
     photo: tuple[int, int] | None = None
     """Height and width at which photographs are compared; the default is the preset's."""
     jobs: int = 1

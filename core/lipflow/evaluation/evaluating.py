@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from lipflow.evaluation.runs import Run
 from lipflow.evaluation.search import SPACES, Search, search
 from lipflow.files import replacing, write_json
 from lipflow.fitting import FitConfig
+from lipflow.runs import claimed
 from lipflow.serial import from_json, to_json
 from lipflow.training_start import provenance
 from lipflow.validation import spread
@@ -126,7 +128,8 @@ def evaluate_run(
         device: where the avatar decodes and renders.
 
     Raises:
-        InputError: if run and frames do not go together, or the search found nothing that is finite.
+        InputError: if run and frames do not go together, another process is at work in the run's folder, or the
+            search found nothing that is finite.
     """
     key = evaluation_key(run, frames, config, fits)
     there = RunEvaluation.read(run.folder / FOLDER)
@@ -134,26 +137,28 @@ def evaluate_run(
         return there
     if frames.packed.name != run.subject:
         raise InputError(f"run {run.folder}", expected=f"frames of {run.subject}", got=frames.packed.name)
-    avatar = run.avatar()
-    record = avatar.record
-    work = _Work(run, Judged(avatar.to(torch.device(device)), frames), config, dict(fits or {}))
-    records = list(work.records())
-    impoverished = list(work.impoverished()) if config.impoverish else []
-    body = {
-        "format": FORMAT,
-        "version": VERSION,
-        "key": key,
-        "made": {**provenance(), "device": str(device)},
-        "config": to_json(config),
-        "run": run.described(record),
-        "fits": {label: to_json(fit) for label, fit in work.fits.items()},
-        "search": work.searches,
-        "impoverishment": impoverished,
-    }
-    with replacing(run.folder / FOLDER) as beside:
-        beside.mkdir()
-        write_records(beside / FRAMES, records)
-        write_json(beside / RESULT, body)
+    with claimed(run.folder):
+        for half in run.folder.glob(f".{FOLDER}.*"):  # a killed evaluation's
+            shutil.rmtree(half)
+        avatar = run.avatar()
+        work = _Work(run, Judged(avatar.to(torch.device(device)), frames), config, dict(fits or {}))
+        records = list(work.records())
+        impoverished = list(work.impoverished()) if config.impoverish else []
+        body = {
+            "format": FORMAT,
+            "version": VERSION,
+            "key": key,
+            "made": {**provenance(), "device": str(device)},
+            "config": to_json(config),
+            "run": run.described(avatar.record),
+            "fits": {label: to_json(fit) for label, fit in work.fits.items()},
+            "search": work.searches,
+            "impoverishment": impoverished,
+        }
+        with replacing(run.folder / FOLDER) as beside:
+            beside.mkdir()
+            write_records(beside / FRAMES, records)
+            write_json(beside / RESULT, body)
     return RunEvaluation(run.folder / FOLDER, body)
 
 

@@ -35,7 +35,7 @@ _IMAGES = SearchSpace(
         replace(_STEPS, space="u", prior_weight=0.3),
         replace(_STEPS, start="zero"),
     ),
-    rungs=(10, 20, 40),
+    rungs=(15, 30, 60),
 )
 _LANDMARKS = SearchSpace(  # fits of milliseconds: more of them
     (
