@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from lipflow.evaluation.drawing import (
     INK,
@@ -54,6 +55,7 @@ def table_figure(table: Json, name: str) -> str:
             _dots(axes, rows, [_drawable(value) for value in values])
             axes.set_title(title.format(reference=reference))
             axes.margins(x=0.08)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
         panels[0].set_yticks(range(len(rows)), [row["title"] for row in rows])
         panels[0].set_ylim(len(rows) - 0.5, -0.5)
         for axes in panels:
@@ -146,24 +148,27 @@ def _line(axes: Axes, row: str, values: Sequence[Json | None], shift: float) -> 
 def curves_figure(curves: Sequence[Curve], name: str) -> str:
     """Energies and PSNR against the truth by iteration: thin lines are single frames, thick ones their mean."""
     panels = (
-        ("data_energy", "Data energy (½ Σ residual² / σ²)", "log"),
-        ("negative_log_prior", "−log p of the code (nats)", "linear"),
-        ("psnr", "PSNR against the truth (dB)", "linear"),
+        ("data_energy", "Data energy (½ Σ residual² / σ²)"),
+        ("negative_log_prior", "−log p of the code (nats)"),
+        ("psnr", "PSNR against the truth (dB)"),
     )
     with figure(3.1) as drawn:
         shown: dict[str, Any] = {}
-        for axes, (field, title, scale) in zip(drawn.subplots(1, len(panels)), panels):
-            axes.set_yscale(scale)
+        for axes, (field, title) in zip(drawn.subplots(1, len(panels)), panels):
+            everything = np.concatenate([getattr(curve, field).ravel() for curve in curves])
+            decades = 0 < 10 * everything.min() < everything.max()
+            axes.set_yscale("log" if decades else "linear")
             for curve in curves:
                 look = look_of(curve.variant)
                 lines = getattr(curve, field)  # [frames, iterations]
                 axes.plot(curve.iterations, lines.T, color=look.colour, linewidth=0.6, alpha=0.45)
-                mean = np.exp(np.log(lines).mean(0)) if scale == "log" else lines.mean(0)
-                style = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker, "markersize": 4}
+                mean = np.exp(np.log(lines).mean(0)) if decades else lines.mean(0)
+                style: Json = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker, "markersize": 4}
                 line = axes.plot(curve.iterations, mean, linewidth=2, markevery=[0, len(mean) - 1], **style)[0]
                 shown.setdefault(curve.title, line)
             axes.set_title(title)
             axes.set_xlabel("Iteration")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         drawn.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(len(shown), 6))
         return svg(drawn, name, "Fitting curves: energies and PSNR by iteration, a colour a model")
 

@@ -290,8 +290,8 @@ def _input_picture(table: Table, seen: Seen) -> npt.NDArray[np.uint8]:
     height, width = (2 * side for side in seen.photo.shape[-2:])
     picture = np.zeros((height, width, 3), np.uint8)
     at = (seen.keypoints[0].numpy() * [width, height]).round().astype(int)
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        rows, columns = (at[:, 1] + down).clip(0, height - 1), (at[:, 0] + right).clip(0, width - 1)
+    for down, right in np.ndindex(3, 3):
+        rows, columns = (at[:, 1] + down - 1).clip(0, height - 1), (at[:, 0] + right - 1).clip(0, width - 1)
         picture[rows, columns] = _DOT
     return picture
 

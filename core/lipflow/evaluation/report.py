@@ -29,6 +29,7 @@ from lipflow.evaluation.figures import (
 )
 from lipflow.evaluation.frames import EvaluationFrames
 from lipflow.evaluation.making_exhibits import ExhibitPlan, ExhibitProgress, fingerprint, make_exhibits
+from lipflow.evaluation.protocols import OF_DRIVING
 from lipflow.evaluation.report_tables import amount, check_results, lead, markdown_table, sentences, table_row
 from lipflow.evaluation.runs import Run
 from lipflow.evaluation.standings import MEASURES, Json, standing, told
@@ -180,6 +181,7 @@ def _table(table: Json, exhibits: Exhibits) -> Json:
         "number": table["number"],
         "title": table["title"],
         "short": f"Table {table['number']}" + (f" ({table['driving'].upper()})" if table["driving"] else ""),
+        "prior_input": OF_DRIVING.get(table["driving"], ""),
         "sentences": list(sentences(table)),
         "rows": [table_row(row, standings) for row in table["rows"]],
         "figure": table_figure(table, key),

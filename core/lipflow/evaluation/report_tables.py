@@ -12,6 +12,7 @@ from lipflow.evaluation.standings import MEASURES, Json, Measure, order_in_the_p
 FORMAT, VERSION = "lipflow-evaluation", 1
 METHODS = {
     "fit": "fitted",
+    "fit-n01": "fitted under N(0, I)",
     "decode-q": "Q's mean, decoded",
     "decode-p": "prior's mean, decoded",
     "mean-frame": "mean of the training frames",
@@ -48,11 +49,15 @@ def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:
             paired = (row["paired"] or {}).get("psnr")
             nothing = "reference" if row["reference"] else "–"
             cells += [_with_interval(paired, psnr, signed=True) if paired else nothing, verdict(paired, psnr)]
-            lines.append(
-                "| " + " | ".join([f"{row['title']} ({METHODS.get(row['method'], row['method'])})", *cells]) + " |"
-            )
+            lines.append("| " + " | ".join([f"{row['title']} ({method_of(row)})", *cells]) + " |")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def method_of(row: Json) -> str:
+    """How a row's codes are found, in words."""
+    usual = METHODS.get(row["method"], str(row["method"]))
+    return METHODS.get(row["name"].split("/")[-1], usual)
 
 
 def lead(results: Json) -> str:
@@ -100,7 +105,7 @@ def table_row(row: Json, standings: dict[str, Any]) -> Json:
         "reference": row["reference"],
         "colour": look.colour,
         "fill": look.colour if row["method"] == "fit" else "transparent",
-        "method": METHODS.get(row["method"], row["method"]),
+        "method": method_of(row),
         "cells": [_cell(row, measure, standings[measure.key]) for measure in MEASURES],
         "ms": _significant(row["ms_per_frame"]),
         "fit": list(_fit_lines(row["fit"])),
@@ -155,7 +160,8 @@ _START = {"prior": "the prior's mean", "zero": "0", "sample": "a draw"}
 
 
 def _number(value: float, measure: Measure, signed: bool = False) -> str:
-    return f"{value:{'+' if signed else ''}.{measure.digits}f}".replace("-", "−")
+    text = f"{value:{'+' if signed else ''}.{measure.digits}f}"
+    return (text if float(text) else text.lstrip("+-")).replace("-", "−")  # no sign on what is rounded to 0
 
 
 def _with_interval(value: Json, measure: Measure, signed: bool = False) -> str:
