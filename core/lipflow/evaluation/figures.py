@@ -211,7 +211,10 @@ def input_colours(count: int) -> list[str]:
 
 
 def calibration_figure(entries: Sequence[Json]) -> str:
-    """Share of the true vertices inside the posterior's central intervals, against the intervals' nominal share."""
+    """Share of the true vertices inside the posterior's central intervals, against the intervals' nominal share.
+
+    Each entry has a ``variant``, a ``title``, ``nominal`` shares in rising order, and as many ``coverage`` intervals.
+    """
     with figure(3.9, 0.62 * WIDTH) as drawn:
         axes = drawn.subplots()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
