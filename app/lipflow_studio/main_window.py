@@ -43,7 +43,7 @@ class MainWindow(QMainWindow):
         self.head = HeadView(session)
         self.banner = Banner(session)
         self.setCentralWidget(self._centre())
-        self.docks = {row.name: self._dock(row.name, row.title, row.make(session), row.area) for row in PANELS}
+        self.docks = {row.name: self._dock(row.name, row.title, row.make(session)) for row in PANELS}
         self.menus = Menus(self)
         self.bar = StatusBar(session, self)
         self.setStatusBar(self.bar)
@@ -67,11 +67,10 @@ class MainWindow(QMainWindow):
         column.addWidget(HintBar(self.session))
         return centre
 
-    def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
+    def _dock(self, name: str, title: str, widget: QWidget) -> QDockWidget:
         dock = dressed(QDockWidget(title, self), name)
         dock.setTitleBarWidget(DockTitle(dock))
         dock.setWidget(widget)
-        self.addDockWidget(area, dock)
         return dock
 
     def _arrange(self) -> None:

@@ -181,7 +181,7 @@ class Session(QObject):
     @property
     def loading(self) -> bool:
         """Whether something is being opened."""
-        return self.runner.loading
+        return self.runner.loading or any(part.busy for part in self.parts.values())
 
     @property
     def renderer(self) -> str:

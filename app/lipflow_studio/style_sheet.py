@@ -92,6 +92,12 @@ def style_sheet(t: Theme) -> str:
     QFrame#offer, QFrame#tip {{ background: {t.accent_dim}; border: 1px solid {t.accent}; border-radius: 6px; }}
     QFrame#offer QLabel, QFrame#tip QLabel {{ color: {t.text}; }}
     QFrame#dropZone {{ background: {t.field}; border: 1px dashed {t.line_hover}; border-radius: 8px; }}
+    QTreeView, QListView#runs {{ background: {t.field}; color: {t.text}; border: 1px solid {t.line}; border-radius: 6px;
+        outline: none; selection-background-color: {t.accent_dim}; selection-color: {t.text}; }}
+    QTreeView::item:hover {{ background: {t.hover}; }}
+    QTreeView::item:selected {{ background: {t.accent_dim}; color: {t.text}; }}
+    QTabBar {{ qproperty-drawBase: 0; }}
+    QTabWidget::pane {{ border: none; }}
     QTabBar::tab {{ background: {t.window}; color: {t.muted}; padding: 5px 12px; border: none; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-bottom: 2px solid {t.accent}; }}
     QTextBrowser {{ background: {t.field}; border: 1px solid {t.line}; border-radius: 6px; padding: 6px; }}

@@ -23,6 +23,7 @@ from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.parts.capture import Captures
+from lipflow_studio.script import Player
 from lipflow_studio.session import Session
 from support.tiny_capture import CAMERAS, SEGMENTS, write_tiny_capture
 
@@ -336,3 +337,25 @@ def test_a_reader_that_crashes_is_said_and_replaced(
         wait_for(qtbot, lambda: captures.session.problem is not None)
     assert "by accident" in captures.session.problem.line
     load(qtbot, captures, first(captures))
+
+
+def test_a_script_waits_for_what_it_opens(qtbot: QtBot, hmc_session: Session, root: Path) -> None:
+    steps = [
+        {"command": "capture.open", "args": [str(root)]},
+        {"command": "capture.set_kind", "args": ["keypoints"]},
+        {"command": "capture.load", "args": ["E004_Jaw", 118]},
+        {"wait_for": "fit"},
+    ]
+    player = Player(hmc_session, steps, hmc_session)
+    with qtbot.waitSignal(player.finished, timeout=60_000):
+        player.start()
+    assert hmc_session.problem is None
+    assert hmc_session.part(Captures).frame == FrameId("E004_Jaw", 118)
+
+
+def test_an_avatar_that_is_being_opened_is_opened_all_the_same(
+    qtbot: QtBot, empty_session: Session, root: Path, avatar_files: dict[str, Path]
+) -> None:
+    empty_session.open_avatar(str(avatar_files["tiny-hmc"]))
+    opened(qtbot, empty_session, root)
+    wait_for(qtbot, lambda: empty_session.avatar is not None)

@@ -51,6 +51,11 @@ class Part(QObject):
         """What the user must decide before the window closes."""
         return None
 
+    @property
+    def busy(self) -> bool:
+        """Whether it is opening something that the next command of a script may be about."""
+        return False
+
     def close(self) -> bool:
         """End what it runs; True if nothing is left."""
         return True

@@ -25,7 +25,7 @@ from lipflow_studio.capture_work import (
 from lipflow_studio.commands import command
 from lipflow_studio.document import ByteArray, HeadsetImages, Source, Status
 from lipflow_studio.parts.base import Part
-from lipflow_studio.workers import Worker
+from lipflow_studio.workers import Failure, Worker
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -64,6 +64,7 @@ class Captures(Part):
         self._capture: MultifaceCapture | None = None
         self._thumbnails: OrderedDict[FrameId, ByteArray | None] = OrderedDict()
         self._made: deque[tuple[FrameId, ByteArray | None]] = deque()
+        self._opening: Worker[None, tuple[str, MultifaceCapture, CaptureInfo]] | None = None
         self._small: Worker[Any, Any] | None = None
         self._frames: Worker[FrameRequest, LoadedFrame] | None = None
         self._judge: Worker[FigureRequest, Figures] | None = None
@@ -83,13 +84,13 @@ class Captures(Part):
     def open(self, path: str) -> None:
         """Open a capture folder in the Multiface layout, to look at its frames and load them."""
 
-        def use(opened: tuple[MultifaceCapture, CaptureInfo]) -> None:
-            self._put(*opened)
-            self.session.opened.emit("capture", [path])
-            self.session.told.emit(f"Opened {opened[1].name}, {opened[1].frames} frames")
+        def once() -> Any:
+            yield path, *capture_work.open_for_browsing(Path(path))
 
-        name = Path(path).name
-        self.session.runner.load(f"Opening {name}", lambda: capture_work.open_for_browsing(Path(path)), use)
+        self._retire(self._opening)
+        self._opening = Worker(once, name="capture").start()
+        self._timer.start()
+        self.session.busy_changed.emit(f"Opening {Path(path).name}")
 
     @command()
     def set_kind(self, kind: str) -> None:
@@ -150,6 +151,10 @@ class Captures(Part):
     # What views ask
 
     @property
+    def busy(self) -> bool:
+        return self._opening is not None or (self._wanted is not None and not self.playing)
+
+    @property
     def checking(self) -> bool:
         return self._check is not None
 
@@ -197,8 +202,8 @@ class Captures(Part):
         self._small, self._frames, self._judge = small.start(), read.start(), judge.start()
 
     def _end_workers(self) -> None:
-        self._retire(self._small, self._frames, self._judge, self._check)
-        self._small = self._frames = self._judge = self._check = None
+        self._retire(self._opening, self._small, self._frames, self._judge, self._check)
+        self._opening = self._small = self._frames = self._judge = self._check = None
 
     def _retire(self, *workers: Worker[Any, Any] | None) -> None:
         for worker in workers:
@@ -241,6 +246,8 @@ class Captures(Part):
         loaded = None if self._frames is None else self._frames.take()
         if loaded is not None and loaded.id == self._wanted:
             self._use(loaded)
+        if self._opening is not None:
+            self._take_opened(self._opening)
         if self._check is not None:
             self._take_check(self._check)
         if self.playing:
@@ -321,10 +328,23 @@ class Captures(Part):
             return self.session.headset is self._given
         return not isinstance(self._given, HeadsetImages)
 
+    def _take_opened(self, worker: Worker[None, tuple[str, MultifaceCapture, CaptureInfo]]) -> None:
+        done, opened, failure = _result(worker)
+        if not done:
+            return
+        self._opening = None
+        self.session.busy_changed.emit("")
+        if failure is not None:
+            self.session.report(failure.error, failure.details)
+        elif opened is not None:
+            path, capture, info = opened
+            self._put(capture, info)
+            self.session.opened.emit("capture", [path])
+            self.session.told.emit(f"Opened {info.name}, {info.frames:,} frames")
+
     def _take_check(self, worker: Worker[None, Checked]) -> None:
-        alive = worker.alive  # asked first: one that ends after this is read at the next look
-        checked, failure = worker.take(), worker.take_failure()
-        if checked is None and failure is None and alive:
+        done, checked, failure = _result(worker)
+        if not done:
             return
         self._check = None
         self.checking_changed.emit(False)
@@ -360,3 +380,10 @@ class Captures(Part):
         """Another avatar: the frame stays, what was said of the other face does not."""
         self._judged = None
         self._put_figures(None)
+
+
+def _result(worker: Worker[None, Any]) -> tuple[bool, Any, Failure | None]:
+    """Whether a worker that makes one thing is done, and what it made or why it failed."""
+    alive = worker.alive  # asked first: one that ends after this is read at the next look
+    made, failure = worker.take(), worker.take_failure()
+    return made is not None or failure is not None or not alive, made, failure

@@ -13,6 +13,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.widgets.make import dressed
 
 SETTLE_MS = 60  # of scrolling, before thumbnails are asked for
+SEGMENT_HEIGHT = 24  # pixels
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -69,6 +70,7 @@ class CaptureTree(QTreeWidget):
     def _add(self, segment: SegmentInfo) -> None:
         row = QTreeWidgetItem(self, [segment.name, f"{segment.split} · {len(segment.frames)}"])
         row.setForeground(1, self.palette().placeholderText())
+        row.setSizeHint(0, QSize(60, SEGMENT_HEIGHT))
         use = SPLITS.get(segment.split, "neither training nor test")
         row.setToolTip(0, f"{segment.name}: {len(segment.frames)} frames, for {use}")
         for id in segment.frames:
@@ -101,7 +103,9 @@ class CaptureTree(QTreeWidget):
         if picture is not None and item is not None:
             height, width, _ = picture.shape
             image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-            item.setIcon(0, QIcon(QPixmap.fromImage(image)))
+            shown = QIcon(QPixmap.fromImage(image))
+            shown.addPixmap(QPixmap.fromImage(image), QIcon.Mode.Selected)  # Qt would tint it
+            item.setIcon(0, shown)
 
     def _mark(self, frame: FrameId | None) -> None:
         """Show which frame is loaded."""

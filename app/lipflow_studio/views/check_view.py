@@ -15,6 +15,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import button, dressed
 
+EMPTY = "Not checked yet. The check draws the mesh over some photos and compares its render with them."
 KINDS = ("Mesh on the photo", "Photo, render, difference ×4")
 
 
@@ -68,9 +69,10 @@ class CheckView(QWidget):
             self.view.addItems([title for title, _, _ in checked.pictures])
             self.text.setHtml(_report(checked))
         else:
-            self.text.setPlainText("Not checked yet: this draws the mesh over some photos and compares its render.")
+            waiting = "The mesh is being drawn over some photos…" if checking else EMPTY
+            self.text.setPlainText(waiting)
         for box in (self.view, self.kind):
-            box.setEnabled(self.view.count() > 0)
+            box.setVisible(self.view.count() > 0)
         self._show_picture()
 
     def _show_picture(self) -> None:

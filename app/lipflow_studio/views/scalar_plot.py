@@ -136,7 +136,7 @@ class ScalarPlot(QWidget):
         item.setXRange(0, last, padding=0.02)
         for side in ("left", "bottom"):
             item.getAxis(side).setStyle(showValues=bool(named))
-        self.legend.setText(" &nbsp;".join(named))
+        self.legend.setText(f"<span style='font-size: 10px'>{' &nbsp;'.join(named)}</span>")
         self.choice.setToolTip(row.tip or "Which scalars are drawn")
 
 
@@ -148,6 +148,7 @@ def plain_plot() -> pg.PlotWidget:
     item.setMenuEnabled(False)
     item.hideButtons()
     item.setMouseEnabled(x=False, y=False)
+    item.getViewBox().setDefaultPadding(0.12)
     item.showGrid(x=True, y=True, alpha=0.12)
     for side in ("left", "bottom"):
         item.getAxis(side).setStyle(tickLength=-4, maxTickLevel=0, autoExpandTextSpace=False)
