@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipflow_studio import demo_inputs
@@ -17,6 +18,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.script import is_script
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -70,8 +72,11 @@ SCRIPTS = "Scripts (*.json)"
 SESSIONS = "Sessions (*.lipflow)"
 
 
-def _open(session: Session, paths: list[str]) -> None:
-    if session.part(Desk).may_replace(paths):
+def open_files(session: Session, paths: list[str]) -> None:
+    """What a user's hand does with files: a script is played, anything else opened, once nothing can be lost."""
+    if len(paths) == 1 and Path(paths[0]).suffix.lower() == ".json" and is_script(Path(paths[0])):
+        session.part(Scripts).play(paths[0])
+    elif session.part(Desk).may_replace(paths):
         session.open(paths)
 
 
@@ -92,7 +97,7 @@ def _theme(choice: str, text: str) -> ActionRow:
 
 ACTIONS = (
     ActionRow("&File", "new", "New session", ("Ctrl+N",), _new, enabled=_has_avatar),
-    ActionRow("&File", "open", "Open…", ("Ctrl+O",), _open, ask=Ask("Open", ANYTHING, True)),
+    ActionRow("&File", "open", "Open…", ("Ctrl+O",), open_files, ask=Ask("Open", ANYTHING, True)),
     ActionRow("&File/Open recent", "recent"),
     ActionRow("&File/Embedded avatars", "embedded"),
     ActionRow("&File", "separator"),
@@ -247,6 +252,16 @@ ACTIONS = (
     ActionRow("F&it", "run", "Run or pause", ("Space",), toggle_fit, enabled=_has_avatar),
     ActionRow("F&it", "step", "Step", (".",), lambda s: s.step_fit(), enabled=_has_avatar),
     ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda s: s.reset_fit(), enabled=_has_avatar),
+    ActionRow("F&it", "separator"),
+    ActionRow(
+        "F&it",
+        "posterior",
+        "Sample the posterior",
+        ("Shift+U",),
+        lambda s: s.part(Posterior).sample(),
+        "Find codes that fit as well as the shown one",
+        enabled=lambda s: s.document.has_observation,
+    ),
     ActionRow("&Help", "shortcuts", "Keyboard shortcuts", ("?", "F1"), lambda s: s.part(Desk).show_sheet("shortcuts")),
     ActionRow("&Help", "hints", "First hints", (), lambda s: s.part(Hints).again()),
     ActionRow("&Help", "about", "About LiP-Flow Studio", (), lambda s: s.part(Desk).show_sheet("about")),

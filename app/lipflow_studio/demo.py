@@ -30,8 +30,8 @@ from lipflow.evaluation.metrics import psnr
 from lipflow.files import write_json
 from lipflow.rendering import make_renderer
 from lipflow_studio import demo_inputs
-from lipflow_studio.__main__ import Studio, make_application, make_studio
 from lipflow_studio.document import AvatarInfo, FitUpdate, Source, Status
+from lipflow_studio.studio import Studio, make_application, make_studio
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
 

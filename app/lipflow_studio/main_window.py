@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QVBoxLayout,
 
 from lipflow.checks import InputError
 from lipflow_studio import dialogs
+from lipflow_studio.actions import open_files
 from lipflow_studio.menus import Menus
 from lipflow_studio.panels import PANELS
 from lipflow_studio.parts.desk import Desk
@@ -137,8 +138,7 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [url.toLocalFile() for url in event.mimeData().urls()]
         event.acceptProposedAction()
-        if self.session.part(Desk).may_replace(paths):
-            self.session.open(paths)
+        open_files(self.session, paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self.session.part(Desk).may_close():

@@ -16,7 +16,6 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
 from lipflow_studio import dialogs, theme
-from lipflow_studio.__main__ import make_studio
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.log_panel import LogPanel
@@ -27,6 +26,7 @@ from lipflow_studio.parts.log import Log
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.questions import Answer, Question
 from lipflow_studio.session import Session
+from lipflow_studio.studio import make_studio
 from lipflow_studio.widgets.offer import HintBar
 
 MakeWindow = Callable[[Session], MainWindow]

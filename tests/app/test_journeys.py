@@ -19,11 +19,11 @@ from safetensors.numpy import save_file
 
 from conftest import wait_for, wait_for_fit
 from lipflow.avatar import Avatar
-from lipflow.checks import InputError
 from lipflow_studio import demo, demo_inputs, script
-from lipflow_studio.__main__ import Studio, make_studio
+from lipflow_studio.__main__ import main
 from lipflow_studio.document import Source
 from lipflow_studio.session import Session
+from lipflow_studio.studio import Studio, make_studio
 
 
 @pytest.fixture
@@ -94,23 +94,6 @@ def test_a_recorded_session_can_be_played_again(qtbot: QtBot, studio: Studio, tm
     assert studio.session.camera.azimuth == -50.0
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{}", '[{"command": "rm"}]', '[{"wait": "long"}]', '[{"wait_for": "tea"}]', "[3]"]
-)
-def test_bad_scripts_are_named_by_their_step(tmp_path: Path, text: str) -> None:
-    (tmp_path / "s.json").write_text(text)
-    with pytest.raises(InputError, match="script"):
-        script.load(tmp_path / "s.json", Session.known_commands())
-
-
-def test_a_script_that_misuses_a_command_is_reported(qtbot: QtBot, session: Session) -> None:
-    player = script.Player(session, [{"command": "view_from", "args": ["nowhere"]}], session)
-    with qtbot.waitSignal(player.finished, timeout=10_000):
-        player.start()
-    assert session.problem is not None
-    assert "view_from" in session.problem.line
-
-
 def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lipflow_studio", *arguments],
@@ -137,7 +120,28 @@ def test_the_program_takes_a_picture_of_itself(gl: None, avatar_files: dict[str,
     assert json.loads(metrics.read_text())["start_to_face_s"] > 0
 
 
-@pytest.mark.parametrize("arguments", [("--avatar", "nobody"), ("--script", "/nowhere.json", "--avatar", "nobody")])
+def test_what_goes_wrong_is_status_2_and_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Asked of the same function that the program runs, before it opens anything."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    (tmp_path / "s.json").write_text("[]")
+    for arguments, words in (
+        ([], "expected a display"),
+        (["--headless"], "expected --script FILE"),
+        (["--script", str(tmp_path / "s.json"), "--screenshot", "x.png"], "--screenshot: expected a display"),
+        (["--script", "/nowhere.json"], "/nowhere.json"),
+        (["--script", str(tmp_path / "s.json"), "--avatar", "nobody"], "nobody"),
+    ):
+        assert main(arguments) == 2
+        line = capsys.readouterr().err
+        assert words in line
+        assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("--avatar", "nobody")])
 def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = run(*arguments, home=tmp_path)
     assert done.returncode == 2

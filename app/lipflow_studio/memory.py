@@ -1,0 +1,49 @@
+"""How much memory the studio holds, and how that grows."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer
+
+STATM = Path("/proc/self/statm")
+SETTLED_S = 60.0  # growth counts from then on: caches fill, kernels are compiled
+PERIOD_MS = 1000
+
+
+def resident_mb() -> float | None:
+    """MiB of this process in memory; None where the system does not say."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, AttributeError, IndexError, ValueError):
+        return None
+
+
+class Memory(QObject):
+    """Looks once a second."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._began = time.monotonic()
+        self._settled: float | None = None
+        self._most = 0.0
+        self._timer = QTimer(self, interval=PERIOD_MS)
+        self._timer.timeout.connect(self._look)
+        self._timer.start()
+
+    def summary(self) -> dict[str, float]:
+        """MiB at present, at most, and more than after the first minute (once that has passed)."""
+        now = resident_mb()
+        if now is None:
+            return {}
+        known = {"now": round(now, 1), "most": round(max(self._most, now), 1)}
+        return known if self._settled is None else known | {"growth": round(now - self._settled, 1)}
+
+    def _look(self) -> None:
+        now = resident_mb()
+        if now is not None:
+            self._most = max(self._most, now)
+            if self._settled is None and time.monotonic() - self._began >= SETTLED_S:
+                self._settled = now
