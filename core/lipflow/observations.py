@@ -73,6 +73,16 @@ class LeastSquares(Protocol):
         ...
 
 
+@runtime_checkable
+class Residuals(Protocol):
+    """An observation of too many residuals for a Jacobian in full: images."""
+
+    def residuals(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> Tensor:
+        """Of codes [B, Z] -> [B, M] in units of σ, differentiable in z: half the sum of their squares is the energy.
+        ``silhouette`` smooths edges, so that the derivative knows of them, too."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class KeypointObservation(Observation):
     """136 landmarks in one image: ``½ Σ_i w_i |projected_i − given_i|² / σ²``, σ = ``noise`` pixels.
@@ -218,9 +228,15 @@ class HmcObservation(Observation):
         shown = {"render": lit.detach(), "error": error, "visible": visible, "gain": gain, "view_energy": per_view}
         return Comparison(per_view.sum(-1), {name: tensor.detach() for name, tensor in shown.items()})
 
-    def render(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+    def residuals(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> Tensor:
+        rendered, covered = self.render(avatar, z, silhouette=silhouette)
+        visible = visible_region(covered, self.masks)
+        lit = self.gains(rendered, visible)[..., None, None] * rendered
+        return image_residuals(lit[:, :, None], self.images[:, None], visible, self.noise, self.patch).flatten(1)
+
+    def render(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> tuple[Tensor, Tensor]:
         """The codes [B, Z] as the headset's cameras would see them: [B, 3, h, w], and where, [B, 3, h, w] in 0, 1."""
-        gray, mask = render_views(avatar, z, self.cameras, gray=True)
+        gray, mask = render_views(avatar, z, self.cameras, gray=True, silhouette=silhouette)
         return hmc_tone(gray.flatten(0, 1)).unflatten(0, (len(z), -1)), mask
 
     def gains(self, rendered: Tensor, visible: Tensor) -> Tensor:
@@ -273,9 +289,15 @@ class FrontalObservation(Observation):
         error = (rendered.detach() - self.image).abs() * visible[:, None]
         return Comparison(energy, {"render": rendered.detach(), "error": error, "visible": visible})
 
-    def render(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+    def residuals(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> Tensor:
+        rendered, covered = self.render(avatar, z, silhouette=silhouette)
+        return image_residuals(
+            rendered, self.image, visible_region(covered, self.mask), self.noise, self.patch
+        ).flatten(1)
+
+    def render(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> tuple[Tensor, Tensor]:
         """The codes [B, Z] as the camera would see them: [B, 3, H, W] linear RGB, and where, [B, H, W] in 0, 1."""
-        rgb, mask = render_views(avatar, z, _batched(self.camera))
+        rgb, mask = render_views(avatar, z, _batched(self.camera), silhouette=silhouette)
         return rgb[:, 0], mask[:, 0]
 
 
@@ -290,6 +312,13 @@ def image_energy(rendered: Tensor, image: Tensor, visible: Tensor, noise: float,
     mean = squared.sum((-1, -2)) / visible.sum((-1, -2)).clamp_min(1.0)
     measurements = image.shape[-1] * image.shape[-2] / patch**2
     return 0.5 * measurements / noise**2 * mean
+
+
+def image_residuals(rendered: Tensor, image: Tensor, visible: Tensor, noise: float, patch: int) -> Tensor:
+    """What ``image_energy`` sums, as residuals [..., C, h, w]: half the sum of their squares is that energy."""
+    measurements = image.shape[-1] * image.shape[-2] / patch**2
+    weight = measurements * visible / (rendered.shape[-3] * visible.sum((-1, -2), keepdim=True).clamp_min(1.0))
+    return (rendered - image) * weight.sqrt().unsqueeze(-3) / noise
 
 
 def visible_region(covered: Tensor, mask: Tensor | None) -> Tensor:
@@ -320,11 +349,14 @@ def _widened(x: Tensor, reach: int, axis: int) -> Tensor:
     return x
 
 
-def render_views(avatar: Avatar, z: Tensor, cameras: Camera, *, gray: bool = False) -> tuple[Tensor, Tensor]:
+def render_views(
+    avatar: Avatar, z: Tensor, cameras: Camera, *, gray: bool = False, silhouette: bool = False
+) -> tuple[Tensor, Tensor]:
     """Codes [B, Z] seen by N cameras (a batch, head frame): RGB [B, N, 3, h, w] and mask [B, N, h, w].
 
     The mesh does not depend on the view and is decoded once a code, the texture once a code and view. ``gray`` renders
     the mean of the colours, [B, N, 1, h, w]: rendering is linear in the texture, so it is the mean of the renders.
+    ``silhouette`` smooths edges, so that the images' derivative knows of them.
     """
     count, views = len(z), len(cameras)
     vertices = avatar.decode_mesh(z)
@@ -333,14 +365,16 @@ def render_views(avatar: Avatar, z: Tensor, cameras: Camera, *, gray: bool = Fal
     everywhere = Camera(
         cameras.K.repeat(count, 1, 1), cameras.R.repeat(count, 1, 1), cameras.t.repeat(count, 1), cameras.size
     )
-    output = _renderer(avatar.topology, z.device).render(vertices.repeat_interleave(views, 0), texture, everywhere)
+    output = _renderer(avatar.topology, z.device, silhouette).render(
+        vertices.repeat_interleave(views, 0), texture, everywhere
+    )
     return output.rgb.unflatten(0, (count, views)), output.mask.unflatten(0, (count, views)).detach()
 
 
 @lru_cache(maxsize=8)
-def _renderer(topology: Topology, device: torch.device) -> Renderer:
+def _renderer(topology: Topology, device: torch.device, silhouette: bool) -> Renderer:
     """Renderers are thread-safe and hold only their topology's buffers: one for each that is in use."""
-    return make_renderer(topology, device=device)
+    return make_renderer(topology, device=device, silhouette=silhouette)
 
 
 def _batched(camera: Camera) -> Camera:
