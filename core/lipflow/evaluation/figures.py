@@ -103,7 +103,7 @@ def impoverishment_figure(entries: Sequence[Json], name: str = "impoverishment")
     for entry in entries:
         groups.setdefault((entry["driving"], entry["axis"]), []).append(entry)
     with figure(5.0) as drawn:
-        grid = drawn.subplots(2, len(groups), squeeze=False, sharex="col", sharey="row")
+        grid = drawn.subplots(2, len(groups), squeeze=False, sharex="col")
         shown: dict[str, Any] = {}
         for column, ((_, axis), group) in enumerate(groups.items()):
             levels = sorted({entry["level"] for entry in group}, reverse=axis != "noise")

@@ -245,7 +245,7 @@ def _clusters_sentence(clusters: Sequence[Json]) -> str:
             p, q = (f"{whole[space]:.2f} in {space.upper()} ({_structure(whole[space])})" for space in ("p", "q"))
             planes = f"{plane['p']:.2f} and {plane['q']:.2f} in the planes drawn"
             said.append(f"{one['title']}: {p} and {q} from all dimensions, {planes}.")
-    return " ".join(said)
+    return " ".join(said).replace(" -", " −")
 
 
 def _structure(silhouette: float) -> str:
