@@ -73,7 +73,8 @@ class TrainingProcess:
                 start_new_session=True,
                 env=os.environ | {"TQDM_MININTERVAL": str(PROGRESS_S)},
             )
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
+        least = os.getpriority(os.PRIO_PROCESS, 0)  # of the window: below it only the superuser may go
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, max(least, NICENESS))
         self.paused = self.stopping = False
 
     @property

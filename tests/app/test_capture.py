@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face, wait_for_fit
 from lipflow.capture import FrameId, open_capture
+from lipflow.checks import InputError
 from lipflow_studio import capture_work
 from lipflow_studio.capture_work import FigureRequest, FrameRequest, judge
 from lipflow_studio.demo import drop
@@ -359,3 +360,29 @@ def test_an_avatar_that_is_being_opened_is_opened_all_the_same(
     empty_session.open_avatar(str(avatar_files["tiny-hmc"]))
     opened(qtbot, empty_session, root)
     wait_for(qtbot, lambda: empty_session.avatar is not None)
+
+
+def test_a_session_brings_capture_frame_and_truth_back(qtbot: QtBot, captures: Captures) -> None:
+    assert captures.saved()["root"] == str(captures.info.root)
+    captures.set_kind("keypoints")
+    load(qtbot, captures, first(captures, 4))
+    kept, session = captures.saved(), captures.session
+    session.pause_fit()
+    document, steps = session.document, session.undo_stack.count()
+    captures.restore({})
+    assert (captures.frame, captures.truth) == (None, None)
+    captures.restore(kept)
+    wait_for(qtbot, lambda: captures.truth is not None)
+    assert captures.frame == first(captures, 4)
+    assert captures.kind == "keypoints"
+    assert session.document is document
+    assert session.undo_stack.count() == steps
+    wait_for(qtbot, lambda: captures.figures is not None)
+
+
+@pytest.mark.parametrize(
+    "saved", [{"root": 3, "kind": "headset"}, {"root": "/x", "kind": "sound"}, {"kind": "headset"}]
+)
+def test_a_damaged_session_is_refused(session: Session, saved: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="session, capture"):
+        session.part(Captures).restore(saved)

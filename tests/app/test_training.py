@@ -33,11 +33,12 @@ MakeWindow = Callable[[Session], MainWindow]
 
 # Stands for ``lipflow train``: hears the same signals, writes the same names, and needs no torch.
 FAKE = """
-import sys, time, json, os, signal, pathlib
+import sys, time, json, os, signal, pathlib, fcntl
 from lipflow.steering import steered
 folder, steps, record = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if steps == 13:
     sys.exit("lipflow: training: expected a finite gradient, got nan")
+fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
 (folder / "run.json").write_text(record)
 (folder / "process.json").write_text(json.dumps({"pid": os.getpid(), "steered": True}))
 with steered() as steering:
@@ -274,6 +275,30 @@ class TestTheWindowsEnd:
         wait_for(qtbot, lambda: process.ended is not None)
         assert (folder / AVATAR).is_file()
 
+    def test_what_was_kept_is_found_and_steered_by_the_next_studio(
+        self, qtbot: QtBot, training: Training, fake: None
+    ) -> None:
+        training.set_form(steps=100_000)
+        training.start()
+        folder, process = training.job().folder, training._process[1]
+        wait_for(qtbot, lambda: (folder / "step").is_file())
+        assert training.question().answers[1].run()
+        assert training.session.close()
+        later = Session()
+        again = later.part(Training)
+        again.set_form(folder=training.form.folder)
+        again.watch()
+        wait_for(qtbot, lambda: states(again) == [RunState.RUNNING])
+        again.pause(str(folder))
+        wait_for(qtbot, lambda: states(again) == [RunState.PAUSED])
+        again.resume(str(folder))
+        wait_for(qtbot, lambda: states(again) == [RunState.RUNNING])
+        again.stop(str(folder))
+        wait_for(qtbot, lambda: states(again) == [RunState.STOPPED])
+        assert process.ended == 0
+        assert later.problem is None
+        assert later.close()
+
     def test_without_an_answer_it_stops_and_saves(self, qtbot: QtBot, training: Training, fake: None) -> None:
         training.set_form(steps=100_000)
         training.start()
@@ -297,8 +322,14 @@ class TestTheWindowsEnd:
 
 @pytest.mark.usefixtures("gl")
 def test_journey_3_train_look_and_use_the_model(
-    qtbot: QtBot, session: Session, make_window: MakeWindow, capture: Path, tmp_path: Path
+    qtbot: QtBot,
+    session: Session,
+    make_window: MakeWindow,
+    capture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("lipflow_studio.training_process.NICENESS", 0)  # the test waits for nothing else
     window = make_window(session)
     training = session.part(Training)
     training.set_form(capture=str(capture), preset="tiny", steps=30_000, folder=str(tmp_path / "runs"))

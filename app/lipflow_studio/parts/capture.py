@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -74,6 +75,7 @@ class Captures(Part):
         self._loaded_at = self._judged_at = 0.0
         self._judged: object = None  # the code that was sent to be judged
         self._given: object = None  # the document's observation that is this frame's
+        self._returning: FrameId | None = None  # whose observation a reopened session brought
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         session.avatar_changed.connect(lambda _: self._forget_figures())
@@ -172,6 +174,28 @@ class Captures(Part):
         if missing and self._small is not None:
             self._small.send(missing)
 
+    def saved(self) -> Mapping[str, Any]:
+        if self.info is None:
+            return {}
+        frame = {} if self.frame is None else {"segment": self.frame.segment, "number": self.frame.number}
+        return {"root": str(self.info.root.absolute()), "kind": self.kind, **frame}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """The capture is opened again, and the frame's truth read: the document holds its observation already."""
+        self._stop_playing()
+        self._put_frame(None)
+        self._put_truth(None)
+        self._returning = None
+        if not saved:
+            return
+        root, kind, segment, number = (saved.get(name) for name in ("root", "kind", "segment", "number"))
+        if not isinstance(root, str) or kind not in KINDS:
+            raise InputError("session, capture", expected="a folder and what frames were loaded as", got=repr(saved))
+        self.set_kind(kind)
+        if isinstance(segment, str) and isinstance(number, int):
+            self._returning = FrameId(segment, number)
+        self.open(root)
+
     def close(self) -> bool:
         self._timer.stop()
         self._end_workers()
@@ -221,6 +245,7 @@ class Captures(Part):
             session.report(InputError(f"frame {id}", expected="an open avatar to fit to it", got="none"))
         else:
             self._wanted = id
+            self._returning = self._returning if self._returning == id else None
             request = FrameRequest(self._capture, info, id, self.kind, session.avatar, session.avatar_info)
             self._frames.send(request)
 
@@ -278,6 +303,10 @@ class Captures(Part):
         self._put_frame(loaded.id)
         self._put_truth(loaded.truth)
         self._loaded_at = time.monotonic()
+        if self._returning == loaded.id:
+            self._returning = None
+            self._given = session.headset if session.source is Source.HEADSET else session.keypoints
+            return
         # A sequence is one step to undo, and each frame goes on from the face before.
         text = f"play {segment}" if self.playing else f"load {loaded.id}"
         gesture = ("sequence", segment) if self.playing else None
@@ -339,6 +368,8 @@ class Captures(Part):
         elif opened is not None:
             path, capture, info = opened
             self._put(capture, info)
+            if self._returning is not None:
+                self._ask(self._returning)
             self.session.opened.emit("capture", [path])
             self.session.told.emit(f"Opened {info.name}, {info.frames:,} frames")
 

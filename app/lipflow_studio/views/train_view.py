@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from lipflow_studio.document import ByteArray
@@ -46,9 +46,14 @@ class TrainView(QWidget):
         training.view_changed.connect(self._show)
         training.chosen_changed.connect(lambda _: self._show(training.view))
         self._training = training
-        self._show(training.view)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        self._show(self._training.view)
+        super().showEvent(event)
 
     def _show(self, view: RunView | None) -> None:
+        if not self.isVisible():  # plots are dear: nothing is drawn where nobody looks
+            return
         self._stack.setCurrentIndex(0 if self._training.chosen is None else 1)
         for plot in self.plots:
             plot.show_curves({} if view is None else view.curves)
