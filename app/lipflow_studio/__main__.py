@@ -17,6 +17,7 @@ from lipflow.files import write_json
 from lipflow_studio import script
 from lipflow_studio.commands import Step
 from lipflow_studio.document import Problem
+from lipflow_studio.parts.desk import Desk
 from lipflow_studio.problems import describe_error
 from lipflow_studio.session import Session
 from lipflow_studio.studio import Studio, make_application, make_headless, make_studio
@@ -90,6 +91,7 @@ def _headless(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tu
     player = script.Player(studio.session, steps, parent=studio.session)
     player.due.connect(studio.latency.happened)
     player.finished.connect(application.quit)
+    studio.session.part(Desk).quit_asked.connect(application.quit)
     player.start()
     application.exec()
     metrics = studio.metrics()

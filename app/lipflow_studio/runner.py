@@ -54,6 +54,11 @@ class Runner(QObject):
         return self._loader is not None
 
     @property
+    def running(self) -> bool:
+        """Whether there are workers: those of an avatar that failed are gone."""
+        return self._fitter is not None
+
+    @property
     def paused(self) -> bool:
         return self._fitter is not None and self._fitter.paused
 
@@ -103,7 +108,12 @@ class Runner(QObject):
             self._fitter.step()
 
     def load(self, text: str, load: Callable[[], Any], use: Callable[[Any], None]) -> None:
-        """Run ``load`` in a thread and ``use`` its result here; a newer load replaces an older one."""
+        """Run ``load`` in a thread and ``use`` its result here; a newer load replaces an older one.
+
+        Nothing is loaded any more once this is closed.
+        """
+        if not self._timer.isActive():
+            return
 
         def once() -> Generator[Any, None, None]:
             yield load()

@@ -92,6 +92,7 @@ class Player(QObject):
         self._playing = self._play(steps)
         self._timer = QTimer(self, interval=TICK_MS, timerType=Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
+        session.closed.connect(self._timer.stop)
 
     def start(self) -> None:
         self._timer.start()

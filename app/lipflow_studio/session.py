@@ -83,6 +83,7 @@ class Session(QObject):
     busy_changed = Signal(str)  # what is being loaded, or ""
     told = Signal(str)  # a passing remark for the status bar
     opened = Signal(str, object)  # the kind of file and the paths [str] that were opened, for the recent ones
+    closed = Signal()  # nothing may be asked of it any more
     observation_sent = Signal(int)  # serial; starts the clock from gesture to picture
 
     # The commands, a row each.
@@ -309,6 +310,7 @@ class Session(QObject):
 
     def close(self) -> bool:
         """End all workers; True if none is left."""
+        self.closed.emit()
         self.undo_stack.blockSignals(True)  # it says that it is empty even while it is destroyed
         ended = [self.runner.close(), *(part.close() for part in self.parts.values())]
         return all(ended)
@@ -349,10 +351,7 @@ class Session(QObject):
         """New workers from the document's code; the fit goes on where there is something to fit to."""
         document = self.document
         held = self.runner.paused if paused is None else paused
-        assert document.avatar is not None
-        assert document.info is not None
-        assert document.code is not None
-        self.runner.start(document.avatar, document.info, document.code, self.camera.view)
+        self._work()
         self.fit = None
         self.fit_changed.emit(None)
         self.set_status(Status.IDLE)
@@ -363,6 +362,8 @@ class Session(QObject):
 
     def _send(self, request: FitRequest) -> None:
         self._serial += 1
+        if not self.runner.running:  # they failed, and this may go better
+            self._work()
         self.runner.fit(replace(request, serial=self._serial))
         self.set_status(Status.PAUSED if self.runner.paused else Status.RUNNING)
 
@@ -386,12 +387,19 @@ class Session(QObject):
         self.report(failure.error, failure.details)
         document, code, now = self.document, self.code(), time.monotonic()
         again, self._failed_at = now - self._failed_at < CRASH_LOOP_S, now
-        self.fit = None
-        if document.avatar is not None and document.info is not None and code is not None and not again:
-            self.document = replace(document, code=code)
-            self.runner.start(document.avatar, document.info, code, self.camera.view)
+        self.fit, self.document = None, replace(document, code=code)
+        if not again:
+            self._work()
         self.fit_changed.emit(None)
         self.set_status(Status.IDLE)
+
+    def _work(self) -> None:
+        """New workers, from the document's code."""
+        document = self.document
+        assert document.avatar is not None
+        assert document.info is not None
+        assert document.code is not None
+        self.runner.start(document.avatar, document.info, document.code, self.camera.view)
 
 
 def _observes_otherwise(before: Document, after: Document) -> bool:

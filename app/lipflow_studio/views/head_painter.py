@@ -124,7 +124,8 @@ class HeadPainter:
         self._surface.destroy()
 
     def _enter(self) -> None:
-        self._context.makeCurrent(self._surface)
+        if not self._context.makeCurrent(self._surface):
+            raise RuntimeError("the OpenGL context is lost")
         set_current_canvas(self._canvas)
 
     def _target(self, width: int, height: int) -> gloo.FrameBuffer:

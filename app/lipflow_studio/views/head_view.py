@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from lipflow.checks import InputError
 from lipflow_studio.document import AvatarInfo, Picture, Status
 from lipflow_studio.orbit import Orbit
 from lipflow_studio.session import Session
@@ -20,6 +24,9 @@ ZOOM_A_NOTCH = 1.1
 FINE_AFTER_MS = 180  # of rest, until the picture is drawn again at twice the size and smoothed
 QUICK_PIXELS = 800_000  # a moving picture has no more of them, where the processor draws
 SOFTWARE = ("llvmpipe", "softpipe", "swiftshader")  # OpenGL without a GPU
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 class HeadCanvas(QWidget):
@@ -70,20 +77,40 @@ class HeadCanvas(QWidget):
         if self._painter is not None:
             self._rest.stop()
             self._painter.close()
-            self._painter = None
+            self._painter = self._image = None
 
     # What the document says
 
     def _show_avatar(self, info: AvatarInfo) -> None:
-        if self._painter is not None:
-            self._painter.set_topology(info)
-            self._redraw()
+        self._guarded(lambda painter: painter.set_topology(info))
+        self._redraw()
 
     def _show_picture(self, picture: Picture) -> None:
-        if self._painter is not None:
-            self._painter.set_picture(picture)
-            self._serial = picture.shape.serial
-            self._redraw()
+        self._guarded(lambda painter: painter.set_picture(picture))
+        self._serial = picture.shape.serial
+        self._redraw()
+
+    def _guarded(self, use: Callable[[HeadPainter], Result]) -> Result | None:
+        """Give the painter something to do. A context that is lost (the driver was reset, the machine slept) is
+        replaced by a new one; where there is none to be had, the canvas stays blank and the rest goes on."""
+        if self._painter is None:
+            return None
+        try:
+            return use(self._painter)
+        except RuntimeError as error:
+            log.warning("3D view: %s; starting again", error)
+        try:
+            self._painter = HeadPainter()
+            if self._session.avatar_info is not None:
+                self._painter.set_topology(self._session.avatar_info)
+            if self._session.picture is not None:
+                self._painter.set_picture(self._session.picture)
+            return use(self._painter)
+        except RuntimeError as error:
+            self._painter = None
+            mend = "everything else goes on; save, and start the studio again for the view"
+            self._session.report(InputError("3D view", expected="OpenGL", got=error, mend=mend))
+            return None
 
     def _redraw(self) -> None:
         self._image, self._fine = None, False
@@ -110,13 +137,13 @@ class HeadCanvas(QWidget):
         super().changeEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        if self._image is None or self._drawn_size != self.size():
+            self._image = self._guarded(self._draw)
         painter = QPainter(self)
-        if self._painter is None:
+        if self._image is None:
             painter.fillRect(self.rect(), QColor(current().canvas_bottom))
             painter.end()
             return
-        if self._image is None or self._drawn_size != self.size():
-            self._image = self._draw(self._painter)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(self.rect(), self._image)
         painter.end()

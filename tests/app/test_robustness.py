@@ -1,0 +1,281 @@
+"""Whatever fails is one clear message, the document is intact, and closing at any moment leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_face, wait_for_fit
+from lipflow.avatar import Avatar
+from lipflow_studio import engine, runner, script, studio
+from lipflow_studio.document import Status
+from lipflow_studio.engine import describe
+from lipflow_studio.main_window import MainWindow
+from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.recovery import Recovery
+from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.session import Session
+from lipflow_studio.views import head_view
+from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.views.head_view import HeadView
+
+MakeWindow = Callable[[Session], MainWindow]
+
+
+def one_line(session: Session, *words: str) -> None:
+    assert session.problem is not None
+    assert "\n" not in session.problem.line
+    for word in words:
+        assert word in session.problem.line
+
+
+def works(qtbot: QtBot, session: Session) -> None:
+    """The studio is as usable as before."""
+    session.dismiss_problem()
+    handles = session.handles()
+    session.move_keypoints({0: (handles[0][0], handles[0][1] + 0.03)})
+    wait_for_fit(qtbot, session)
+    assert session.problem is None
+
+
+# Closing at any moment
+
+Prepare = Callable[[QtBot, Session, list[Path], Path], object]
+
+
+def _fitting(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
+    session.open_headset_images([str(p) for p in images])
+    wait_for(qtbot, lambda: session.fit is not None)
+
+
+def _scripted(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
+    steps = [{"drag": {"3": [0.1, 0.1]}, "seconds": 60}, {"command": "open_avatar", "args": ["tiny-hmc"]}]
+    script.save(folder / "s.json", steps)
+    session.part(Scripts).play(str(folder / "s.json"))
+    wait_for(qtbot, lambda: session.status is Status.RUNNING)
+
+
+def _autosaving(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
+    session.part(Recovery).watch(folder)
+    session.move_keypoints({3: (0.5, 0.5)})
+    session.part(Recovery).autosave()
+
+
+def _paused(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
+    _fitting(qtbot, session, images, folder)
+    session.pause_fit()
+    session.step_fit()
+
+
+MOMENTS: dict[str, Prepare] = {
+    "at once": lambda q, s, images, d: None,
+    "with a face": lambda q, s, images, d: wait_for_face(q, s),
+    "while an avatar is opened": lambda q, s, images, d: s.open_avatar("tiny-hmc"),
+    "while several are opened": lambda q, s, images, d: [s.open_avatar("tiny-hmc") for _ in range(3)],
+    "while images are opened": lambda q, s, images, d: s.open_headset_images([str(p) for p in images]),
+    "while a session is opened": lambda q, s, images, d: s.part(Files).open(str(d / "none.lipflow")),
+    "while it fits": _fitting,
+    "while it is paused": _paused,
+    "while a script plays": _scripted,
+    "while it autosaves": _autosaving,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_closing_at_any_moment_leaves_nothing(
+    qtbot: QtBot,
+    empty_session: Session,
+    headset_files: list[Path],
+    make_window: MakeWindow,
+    tmp_path: Path,
+    moment: str,
+) -> None:
+    session = empty_session
+    session.open_avatar("tiny-kpt")
+    wait_for(qtbot, lambda: not session.loading)
+    window = make_window(session)
+    MOMENTS[moment](qtbot, session, headset_files, tmp_path)
+    window.close()
+    assert not window.isVisible()
+    session.open_avatar("tiny-hmc")  # too late: nothing is started any more
+    qtbot.wait(30)
+    assert not session.loading
+    assert {path.name for path in tmp_path.iterdir()} <= {"s.json"}  # that no thread is left is checked for every test
+
+
+# Workers that fail
+
+
+def test_a_crash_of_the_pictures_is_survived(qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_for_face(qtbot, session)
+    before = session.document
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_display", lambda *args: 1 / 0)
+        session.view_from("left")
+        wait_for(qtbot, lambda: session.problem is not None)
+    one_line(session, "ZeroDivisionError")
+    assert "Traceback" in session.problem.details
+    assert session.document.keypoints is before.keypoints
+    works(qtbot, session)
+
+
+def test_a_crash_of_the_loader_is_survived(qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_for_face(qtbot, session)
+    before = session.document
+    monkeypatch.setattr("lipflow_studio.commands.files.load_avatar", lambda *args: 1 / 0)
+    session.open_avatar("tiny-hmc")
+    wait_for(qtbot, lambda: session.problem is not None)
+    one_line(session, "ZeroDivisionError")
+    assert session.document is before
+    assert not session.loading
+    works(qtbot, session)
+
+
+def test_a_worker_that_fails_again_and_again_is_given_up(
+    qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_face(qtbot, session)
+    told: list[object] = []
+    started: list[object] = []
+    session.problem_changed.connect(told.append)
+    start = session.runner.start
+    monkeypatch.setattr(session.runner, "start", lambda *args: (started.append(args), start(*args)))
+
+    def broken(*args: object) -> Generator[object, object, None]:
+        yield 1 / 0
+
+    monkeypatch.setattr(runner, "pictures", broken)
+    session.undo_stack.clear()
+    session.show_code(np.zeros(len(session.avatar_info.start)).tolist())
+    wait_for(qtbot, lambda: len(told) == 2)
+    qtbot.wait(200)
+    assert len(told) == 2
+    assert len(started) == 2  # the command's own, and one more try
+    assert session.keypoints is not None
+
+
+def test_a_mistake_of_ours_in_the_window_is_a_message(
+    qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    studio._report_the_unexpected(session)
+    try:
+        raise IndexError("we miscounted")
+    except IndexError:
+        sys.excepthook(*sys.exc_info())
+    one_line(session, "IndexError: we miscounted")
+    assert "Traceback" in session.problem.details
+    assert "we miscounted" in capsys.readouterr().err
+
+
+# The 3D view's context
+
+
+@pytest.fixture
+def head(qtbot: QtBot, gl: None, session: Session) -> HeadView:
+    view = HeadView(session)
+    qtbot.addWidget(view)
+    view.resize(300, 300)
+    view.show()
+    qtbot.waitExposed(view)
+    wait_for_face(qtbot, session)
+    wait_for(qtbot, lambda: view.canvas.has_face)
+    yield view
+    view.canvas.close_gl()
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, head: HeadView) -> None:
+    """The driver takes the present context away."""
+
+    def gone(*args: object) -> None:
+        raise RuntimeError("the OpenGL context is lost")
+
+    monkeypatch.setattr(head.canvas._painter, "_enter", gone)
+
+
+def test_a_lost_context_is_replaced(head: HeadView, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = head.canvas.grab().toImage()
+    lose(monkeypatch, head)
+    session.set_camera(azimuth=0.0)
+    assert head.canvas.grab().toImage().pixelColor(150, 150) == before.pixelColor(150, 150)
+    assert session.problem is None
+
+
+def test_without_another_context_the_rest_goes_on(
+    qtbot: QtBot, head: HeadView, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> HeadPainter:
+        raise RuntimeError("no OpenGL context")
+
+    lose(monkeypatch, head)
+    monkeypatch.setattr(head_view, "HeadPainter", refuse)
+    session.set_camera(azimuth=10.0)
+    head.canvas.grab()
+    one_line(session, "3D view", "everything else goes on")
+    works(qtbot, session)
+    head.canvas.grab()
+
+
+# Places that cannot be written to
+
+
+@pytest.mark.parametrize("write", [
+    lambda s, path: s.save_keypoints(path),
+    lambda s, path: s.part(Scripts).save(path),
+    lambda s, path: s.part(Files).save(path),
+], ids=["keypoints", "script", "session"])  # fmt: skip
+def test_a_place_that_is_none_is_one_line(
+    qtbot: QtBot, empty_session: Session, tmp_path: Path, write: Callable[[Session, str], None]
+) -> None:
+    session = empty_session
+    session.open_avatar("tiny-kpt")
+    wait_for(qtbot, lambda: not session.loading)
+    wait_for_face(qtbot, session)
+    (tmp_path / "file").write_text("no folder")
+    write(session, str(tmp_path / "file" / "below.json"))
+    one_line(session, "file")
+    works(qtbot, session)
+
+
+def test_settings_that_cannot_be_kept_harm_nothing(
+    qtbot: QtBot, qapp: QApplication, kpt_avatar: Avatar, tmp_path: Path
+) -> None:
+    from PySide6.QtCore import QSettings
+
+    from lipflow_studio.preferences import Preferences
+
+    (tmp_path / "file").write_text("no folder")
+    store = QSettings(str(tmp_path / "file" / "settings.ini"), QSettings.Format.IniFormat)
+    session = Session(preferences=Preferences(store))
+    session.use_avatar(kpt_avatar, describe(kpt_avatar, "tiny"))
+    window = MainWindow(session)
+    window.close()
+    assert session.problem is None
+
+
+@pytest.mark.parametrize("damage", ["", "nonsense", "[", '["a", 3]', '{"a": 1}'])
+def test_damaged_settings_are_the_defaults(tmp_path: Path, damage: str) -> None:
+    from PySide6.QtCore import QSettings
+
+    from lipflow_studio.parts.desk import Desk
+    from lipflow_studio.parts.hints import Hints
+    from lipflow_studio.parts.recent import Recent
+    from lipflow_studio.preferences import Preferences
+
+    store = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
+    for key in ("theme", "recent/avatar", "hints_read", "geometry", "layout"):
+        store.setValue(key, damage)
+    session = Session(preferences=Preferences(store))
+    session.part(Hints).begin()
+    assert session.part(Desk).theme == "system"
+    assert session.part(Recent).files("avatar") == []
+    assert session.part(Hints).number == 1
+    window = MainWindow(session)
+    assert window.width() == 1280
+    window.close()
