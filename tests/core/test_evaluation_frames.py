@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,15 @@ def test_truth_and_what_is_seen_are_of_the_same_frames(frames: EvaluationFrames,
     torch.testing.assert_close(truth.vertices[-1], capture.vertices(id))
     own = capture.camera(id, dict(frames.cameras)["left"])
     torch.testing.assert_close(frames.truth(test, "left").camera[4].R, own.R)
+
+
+def test_only_the_folder_travels_between_processes(frames: EvaluationFrames) -> None:
+    assert len(frames.packed) > 0  # mapped by now
+    sent = pickle.dumps(frames)
+    assert len(sent) < 2000
+    again = pickle.loads(sent)
+    assert again == frames
+    assert len(again.packed) == len(frames.packed)
 
 
 def test_a_capture_without_held_out_expressions_is_refused(tiny_capture_dir: Path) -> None:

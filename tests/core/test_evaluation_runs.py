@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import pytest
 import torch
 
@@ -18,7 +19,7 @@ from lipflow.evaluation import evaluating
 from lipflow.evaluation.evaluating import EvaluationConfig, RunEvaluation, evaluate_run, evaluation_key
 from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
 from lipflow.evaluation.judging import read_records
-from lipflow.evaluation.many_runs import EvaluatedRuns, check_runs, evaluate_runs
+from lipflow.evaluation.many_runs import EvaluatedRuns, check_runs, evaluate_runs, one_thread
 from lipflow.evaluation.runs import Run
 from lipflow.runs import advance, claimed, opened
 from lipflow.training_config import TrainConfig
@@ -169,6 +170,14 @@ def test_what_a_killed_evaluation_left_is_removed(runs: list[Run], frames: Evalu
     assert left.exists()
     evaluate_run(runs[0], frames, cheap)
     assert not left.exists()
+
+
+def test_one_thread_is_for_the_work_alone() -> None:
+    before = torch.get_num_threads(), numba.get_num_threads()
+    with pytest.raises(ZeroDivisionError), one_thread():
+        assert (torch.get_num_threads(), numba.get_num_threads()) == (1, 1)
+        raise ZeroDivisionError
+    assert (torch.get_num_threads(), numba.get_num_threads()) == before
 
 
 def test_an_evaluation_of_another_version_or_half_of_one_is_none(tmp_path: Path) -> None:

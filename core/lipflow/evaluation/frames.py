@@ -84,6 +84,9 @@ class EvaluationFrames:
     folder: Path
     cameras: tuple[tuple[str, str], ...]  # (view, camera): "front", and "left" and "right" where there are such
 
+    def __reduce__(self) -> tuple[type[EvaluationFrames], tuple[Path, tuple[tuple[str, str], ...]]]:
+        return EvaluationFrames, (self.folder, self.cameras)  # without the mapped arrays
+
     @cached_property
     def packed(self) -> PackedCapture:
         return PackedCapture(self.folder)
