@@ -16,6 +16,7 @@ from tyro.conf import OmitSubcommandPrefixes, arg, subcommand
 
 from lipflow.checks import InputError
 from lipflow.commands.bench import Bench
+from lipflow.commands.calibrate import Calibrate
 from lipflow.commands.capture import Check, Synthesize
 from lipflow.commands.doctor import Doctor
 from lipflow.commands.evaluate import Evaluate
@@ -51,6 +52,7 @@ Commands = (
     | Annotated[SweepCommand, subcommand("sweep")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Calibrate, subcommand("calibrate")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Bench, subcommand("bench")]
 )

@@ -1,0 +1,82 @@
+"""``lipflow calibrate``: how often the truth lies inside the posteriors' intervals; what is done stays done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lipflow.capture import Capture, open_capture
+from lipflow.checks import InputError
+from lipflow.commands.evaluate import RESULTS, run_folders
+from lipflow.commands.progress import follow
+from lipflow.evaluation.calibration import FILE, FORMAT, VERSION, CalibrationConfig, calibrate_run, entries
+from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
+from lipflow.evaluation.runs import Run
+from lipflow.files import write_json
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Judge runs' posteriors on held-out expressions; writes calibration.json, and into results.json beside it."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders that `lipflow train` wrote, or folders that hold such."""
+    capture: tuple[Path, ...]
+    """The captures that the runs were trained on."""
+    out: Path
+    """Folder to write into: one of `lipflow evaluate`, or a new one."""
+    frames: int = 12
+    """Test frames, spread over the held-out expressions."""
+    seed: int = 0
+    """Of the keypoints' noise and the samples."""
+
+    def run(self) -> None:
+        runs = [Run.open(folder) for given in self.runs for folder in run_folders(given)]
+        results = self._results()
+        frames = dict(self._frames(runs))
+        config = CalibrationConfig(frames=self.frames, seed=self.seed)
+        judged = []
+        for run in runs:
+            steps = calibrate_run(run, frames[run.subject], config)
+            title = f"{run.subject} {run.variant.name} seed {run.seed}"
+            judged.append((run, follow(steps, title, "frame", lambda state: (state.done, state.total))))
+        found = entries(judged)
+        write_json(self.out / FILE, {"format": FORMAT, "version": VERSION, "entries": found})
+        if results is not None:
+            write_json(self.out / RESULTS, {**results, "calibration": found})
+        for entry in found:
+            shares = "  ".join(f"{p:.0%}: {c['mean']:.1%}" for p, c in zip(entry["nominal"], entry["coverage"]))
+            ess = "few" if entry["ess"] is None else f"{entry['ess']:.0f}"
+            about = f"sd {entry['std_mm']:.2f} mm, error {entry['error_mm']:.2f} mm, {ess} effective draws"
+            sys.stdout.write(f"{entry['title']:<56} {shares}   {about}\n")
+        sys.stdout.write(f"{self.out / FILE}\n")
+
+    def _results(self) -> dict[str, object] | None:
+        """The results that lie in --out; None where there are none."""
+        path = self.out / RESULTS
+        if not path.exists():
+            return None
+        try:
+            body = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"results {path}", expected="JSON", got=" ".join(str(error).split())) from error
+        if not isinstance(body, dict) or body.get("format") != "lipflow-evaluation":
+            raise InputError(f"results {path}", expected="what `lipflow evaluate` wrote", got="another file")
+        return body
+
+    def _frames(self, runs: list[Run]) -> Iterator[tuple[str, EvaluationFrames]]:
+        """The frames of each subject that there are runs of: those that `lipflow evaluate` takes."""
+        captures: dict[str, Capture] = {capture.name: capture for capture in map(open_capture, self.capture)}
+        for subject in sorted({run.subject for run in runs}):
+            if subject not in captures:
+                got, mend = ", ".join(captures), "give the folder of each run's capture"
+                raise InputError("--capture", expected=subject, got=got, mend=mend)
+            first = next(run for run in runs if run.subject == subject)
+            counts = FrameCounts(test=max(FrameCounts.test, self.frames))
+            states = pack_frames(captures[subject], first.sizes(), counts)
+            yield subject, follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
