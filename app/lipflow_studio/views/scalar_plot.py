@@ -14,6 +14,7 @@ from lipflow.training_log import Curve
 from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import dressed, label
 
+NOTHING = "nothing logged yet"
 WIDEST = 2000  # points of a curve that are drawn: more than the plot has pixels
 
 
@@ -136,7 +137,7 @@ class ScalarPlot(QWidget):
         item.setXRange(0, last, padding=0.02)
         for side in ("left", "bottom"):
             item.getAxis(side).setStyle(showValues=bool(named))
-        self.legend.setText(f"<span style='font-size: 10px'>{' &nbsp;'.join(named)}</span>")
+        self.legend.setText(f"<span style='font-size: 10px'>{' &nbsp;'.join(named) or NOTHING}</span>")
         self.choice.setToolTip(row.tip or "Which scalars are drawn")
 
 
