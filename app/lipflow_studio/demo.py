@@ -143,7 +143,7 @@ def drop(widget: QWidget, paths: Iterable[Path]) -> None:
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     at, copy, held, free = QPoint(20, 20), Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, NO_KEY
-    QApplication.sendEvent(widget, QDragEnterEvent(QPointF(at), copy, mime, held, free))
+    QApplication.sendEvent(widget, QDragEnterEvent(at, copy, mime, held, free))
     QApplication.sendEvent(widget, QDropEvent(QPointF(at), copy, mime, held, free))
 
 

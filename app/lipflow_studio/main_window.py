@@ -44,6 +44,8 @@ class MainWindow(QMainWindow):
         self.head = HeadView(session)
         self.banner = Banner(session)
         self.setCentralWidget(self._centre())
+        self._titles = QTimer(self, interval=0, singleShot=True)  # docks move in bursts
+        self._titles.timeout.connect(self._show_titles)
         self.docks = {row.name: self._dock(row.name, row.title, row.make(session)) for row in PANELS}
         self.menus = Menus(self)
         self.bar = StatusBar(session, self)
@@ -72,6 +74,8 @@ class MainWindow(QMainWindow):
         dock = dressed(QDockWidget(title, self), name)
         dock.setTitleBarWidget(DockTitle(dock))
         dock.setWidget(widget)
+        for moved in (dock.visibilityChanged, dock.topLevelChanged, dock.dockLocationChanged):
+            moved.connect(self._titles.start)
         return dock
 
     def _arrange(self) -> None:
@@ -90,6 +94,12 @@ class MainWindow(QMainWindow):
         self.resizeDocks([self.docks[r.name] for r in wide], [r.width for r in wide], Qt.Orientation.Horizontal)
         tall = [row for row in PANELS if row.beside is None and row.height]
         self.resizeDocks([self.docks[r.name] for r in tall], [r.height for r in tall], Qt.Orientation.Vertical)
+
+    def _show_titles(self) -> None:
+        for dock in self.docks.values():
+            title = dock.titleBarWidget()
+            assert isinstance(title, DockTitle)
+            title.show_where_needed(self, dock)
 
     def panel(self, name: str, kind: type[Panel]) -> Panel:
         """The widget in a dock."""

@@ -135,7 +135,8 @@ def _recent(window: MainWindow, menu: QMenu) -> None:
     for kind in KINDS:
         entries = session.part(Recent).files(kind.name)
         if entries:
-            menu.addSection(kind.heading)
+            menu.addSeparator()
+            menu.addAction(kind.heading).setEnabled(False)
         for paths in entries:
             given = paths if kind.several else paths[0]
             action = menu.addAction(_shortened(paths), functools.partial(_give, session, kind.command, given, paths))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
 import os
+import platform
 import sys
 import threading
 import traceback
@@ -106,6 +108,8 @@ def make_studio(
             minute, hints are shown, and nothing is thrown away unasked.
     """
     session = Session(preferences=Preferences(settings))
+    version, python = importlib.metadata.version("lipflow-studio"), platform.python_version()
+    log.info("LiP-Flow Studio %s, Python %s, torch computes on: %s", version, python, session.device_name)
     session.open_avatar(avatar)
     desk = session.part(Desk)
     theme.apply(application, theme.chosen(desk.theme))
@@ -115,6 +119,7 @@ def make_studio(
 
     def first_face() -> None:
         studio.start_to_face_s = process_age()
+        log.info("First face after %.1f s; %s draws it", studio.start_to_face_s, window.head.canvas.gl_name)
         studio.heartbeat.start()
         # No daemon: ended in the middle of a compilation, it would take the process down with it.
         threading.Thread(target=warm_up, name="lipflow-warm-up").start()

@@ -56,6 +56,7 @@ def style_sheet(t: Theme) -> str:
 
     QComboBox, QDoubleSpinBox, QSpinBox, QLineEdit, QPlainTextEdit {{ background: {t.field}; color: {t.text};
         border: 1px solid {t.line}; border-radius: 5px; padding: 3px 6px; min-height: 18px; }}
+    QDoubleSpinBox, QSpinBox {{ min-height: 15px; }}
     QComboBox:hover, QDoubleSpinBox:hover, QSpinBox:hover {{ border-color: {t.line_hover}; }}
     QComboBox:focus, QDoubleSpinBox:focus, QSpinBox:focus {{ border-color: {t.accent}; }}
     QComboBox::drop-down {{ border: none; width: 20px; }}

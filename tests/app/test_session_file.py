@@ -295,10 +295,14 @@ def test_any_byte_may_be_wrong(written: Path, data: st.DataObject) -> None:
 
 
 def test_what_was_opened_is_remembered_by_kind(
-    qtbot: QtBot, opened: Session, headset_files: list[Path], tmp_path: Path
+    qtbot: QtBot, opened: Session, headset_files: list[Path], avatar_files: dict[str, Path], tmp_path: Path
 ) -> None:
     recent = opened.part(Recent)
-    assert recent.files("avatar") == [["tiny-kpt"]]
+    assert recent.files("avatar") == []  # the embedded one has a menu of its own
+    shutil.copy(avatar_files["tiny-kpt"], tmp_path / "mine.safetensors")
+    opened.open([str(tmp_path / "mine.safetensors")])
+    wait_for(qtbot, lambda: not opened.loading)
+    assert recent.files("avatar") == [[str(tmp_path / "mine.safetensors")]]
     opened.part(Files).save(str(tmp_path / "a.lipflow"))
     opened.part(Files).save(str(tmp_path / "b.lipflow"))
     opened.part(Files).save(str(tmp_path / "a.lipflow"))

@@ -39,7 +39,8 @@ def open_avatar(session: Session, which: str) -> None:
 
     def use(loaded: tuple[Avatar, AvatarInfo]) -> None:
         session.use_avatar(*loaded)
-        session.opened.emit("avatar", [which])
+        if loaded[1].path not in embedded.embedded_avatars().values():  # those have a menu of their own
+            session.opened.emit("avatar", [which])
 
     def load() -> tuple[Avatar, AvatarInfo]:
         folder = Path(which)

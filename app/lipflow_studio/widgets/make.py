@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from lipflow_studio.icons import icon
 
@@ -18,6 +18,8 @@ def dressed(widget: Dressed, role: str, tip: str = "") -> Dressed:
     widget.setObjectName(role)
     widget.setToolTip(tip)
     widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+    if isinstance(widget, QAbstractSpinBox):
+        widget.lineEdit().setTextMargins(4, 0, 0, 0)  # style sheets do not move a spin box's text
     return widget
 
 
