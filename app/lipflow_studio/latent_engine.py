@@ -275,7 +275,7 @@ class _Explorer:
         if draw.inputs:
             labels, stored = self.state.space.cloud.labels, self.state.stored
             frames = np.unique(np.linspace(0, len(labels) - 1, draw.inputs).round().astype(np.int64))
-            names = tuple(f"{labels[i]}, frame {i}" for i in frames)
+            names = tuple(f"{labels[i]}, code {i}" for i in frames)
             driving = own_driving(self._avatar, stored.z[frames])
             if driving is None:  # all inputs are the same one
                 frames, names = frames[:1], names[:1]

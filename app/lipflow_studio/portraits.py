@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from lipflow.avatar import Avatar
+from lipflow.camera import Camera
 from lipflow.colour import to_display
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
 from lipflow_studio.document import ByteArray, FloatArray
 from lipflow_studio.workers import Waiting
 
-HEIGHT = 192  # pixels of a portrait; its width is that of the keypoint camera's picture
+SIZE = (176, 132)  # height and width of a portrait, pixels
+ROOM = 1.06  # of the picture, for each part of it that the head fills
 HANDED_OVER = 32  # of the newest portraits, so that none is lost between two readings
 
 
@@ -33,9 +35,8 @@ def portraits(avatar: Avatar) -> Generator[Sequence[Portrait] | Waiting, Sequenc
     Yields the newest portraits, the latest last.
     """
     assert avatar.keypoint_camera is not None  # describe() has seen to it
-    height, width = avatar.keypoint_camera.size
-    camera = avatar.keypoint_camera.resized((HEIGHT, round(width * HEIGHT / height)))
-    view = avatar.keypoint_camera.view[None]
+    camera = framed(avatar.keypoint_camera, avatar.vertex_mean)
+    view = camera.view[None]
     renderer: Renderer | None = None
     made: OrderedDict[bytes, Portrait] = OrderedDict()
     wanted: list[FloatArray] = []
@@ -56,3 +57,17 @@ def portraits(avatar: Avatar) -> Generator[Sequence[Portrait] | Waiting, Sequenc
             message = yield tuple(made.values())
         if message is not None:
             wanted = list(message)
+
+
+def framed(camera: Camera, vertices: torch.Tensor) -> Camera:
+    """The camera turned into one of ``SIZE`` whose picture the head [V, 3] mm fills; it stays where it is."""
+    height, width = SIZE
+    pixels = camera.project(vertices)[:, :2]
+    low, high = pixels.amin(0), pixels.amax(0)
+    extent = (high - low) * ROOM
+    scale = torch.minimum(width / extent[0], height / extent[1])
+    middle = pixels.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    to_picture = torch.eye(3, dtype=camera.K.dtype, device=camera.K.device)
+    to_picture[0, 0] = to_picture[1, 1] = scale
+    to_picture[:2, 2] = middle - scale * (low + high) / 2
+    return replace(camera, K=to_picture @ camera.K, size=SIZE)

@@ -92,6 +92,12 @@ def style_sheet(t: Theme) -> str:
     QFrame#banner QLabel {{ color: {t.bad_text}; }}
     QFrame#offer, QFrame#tip {{ background: {t.accent_dim}; border: 1px solid {t.accent}; border-radius: 6px; }}
     QFrame#offer QLabel, QFrame#tip QLabel {{ color: {t.text}; }}
+    QFrame#card {{ background: {t.raised}; border: 1px solid {t.line_hover}; border-radius: 6px; }}
+    QLabel#cardText {{ color: {t.text}; font-size: 11px; }}
+    QListWidget#strip {{ background: {t.field}; border: 1px solid {t.line}; border-radius: 6px; outline: none; }}
+    QListWidget#strip::item {{ border: 1px solid transparent; border-radius: 5px; padding: 2px; color: {t.muted}; }}
+    QListWidget#strip::item:hover {{ background: {t.hover}; }}
+    QListWidget#strip::item:selected {{ background: {t.accent_dim}; border-color: {t.accent}; color: {t.text}; }}
     QFrame#dropZone {{ background: {t.field}; border: 1px dashed {t.line_hover}; border-radius: 8px; }}
     QTreeView, QListView#runs {{ background: {t.field}; color: {t.text}; border: 1px solid {t.line}; border-radius: 6px;
         outline: none; selection-background-color: {t.accent_dim}; selection-color: {t.text}; }}

@@ -174,7 +174,7 @@ def test_draws_follow_the_options(qtbot: QtBot, session: Session, latent: Latent
     drawn = latent.state.drawn
     assert drawn.inputs.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert drawn.frames.tolist() == [0, 2, 4]
-    assert drawn.names[0] == "a, frame 0"
+    assert drawn.names[0] == "a, code 0"
     assert session.problem is None
 
 
@@ -391,9 +391,11 @@ def test_portraits_are_drawn_once_and_the_pointers_first(qtbot: QtBot, session: 
     faces.want(HOVER, codes[2:])
     wait_for(qtbot, lambda: len(made) == 3)
     portrait = faces.portrait(codes[2])
-    assert portrait.shape == (192, 128, 4)
+    assert portrait.shape == (176, 132, 4)
     assert portrait[..., 3].max() == 255
     assert np.abs(portrait.astype(int) - faces.portrait(codes[0])).max() > 5
+    shown = portrait[..., 3] > 127
+    assert shown.any(1)[5:-5].all()  # the head fills the picture's height or its width
     faces.want("strip", codes)
     qtbot.wait(60)
     assert len(made) == 3

@@ -1,0 +1,55 @@
+"""Faces side by side, each with a line under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QSignalBlocker, QSize, Qt
+from PySide6.QtWidgets import QListView, QListWidget, QListWidgetItem
+
+from lipflow_studio.document import FloatArray
+from lipflow_studio.parts.faces import Faces
+from lipflow_studio.widgets.face_card import pixmap_of
+from lipflow_studio.widgets.make import dressed
+
+
+class FaceStrip(QListWidget):
+    """A list in one row; the portraits come as they are made. Return or double click activates a face."""
+
+    def __init__(self, faces: Faces, asker: str, size: QSize, tip: str) -> None:
+        super().__init__()
+        dressed(self, "strip", tip)
+        self._faces, self._asker = faces, asker
+        self._codes: Sequence[FloatArray] = ()
+        self.setViewMode(QListView.ViewMode.IconMode)
+        self.setFlow(QListView.Flow.LeftToRight)
+        self.setWrapping(False)
+        self.setMovement(QListView.Movement.Static)
+        self.setIconSize(size)
+        self.setSpacing(1)
+        self.setHorizontalScrollMode(QListView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        faces.made.connect(self._show_portrait)
+
+    def show_codes(self, codes: Sequence[FloatArray], captions: Sequence[str]) -> None:
+        """Show these faces; the chosen place stays chosen."""
+        chosen, size = self.currentRow(), self.iconSize()
+        self._codes = codes
+        with QSignalBlocker(self):
+            self.clear()
+            for caption in captions:
+                item = QListWidgetItem(caption)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignHCenter)
+                item.setSizeHint(QSize(size.width() + 12, size.height() + 24))
+                self.addItem(item)
+            self.setCurrentRow(min(chosen, len(codes) - 1))
+        self._faces.want(self._asker, codes)
+        self._show_portrait()
+
+    def _show_portrait(self, key: bytes = b"") -> None:
+        """Put the portrait of a code on its items; without one, those that are there on all."""
+        for row, code in enumerate(self._codes):
+            portrait = self._faces.portrait(code)
+            if portrait is not None and (not key or bytes(key) == self._faces.key(code)):
+                pixmap = pixmap_of(portrait, self.iconSize().height(), self.devicePixelRatioF())
+                self.item(row).setIcon(pixmap)
