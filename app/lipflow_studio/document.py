@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipflow.avatar import Avatar
+from lipflow.camera import Camera
 from lipflow.fitting import FitConfig
 from lipflow.mesh import Landmarks, Topology
 
@@ -39,6 +40,7 @@ class Source(Enum):
 
     KEYPOINTS = "Keypoints"
     HEADSET = "Headset images"
+    FRONTAL = "Frontal image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,15 @@ class HeadsetImages:
 
 
 @dataclass(frozen=True, eq=False)
+class FrontalImage:
+    """An opened photograph of the face, and the camera that took it."""
+
+    image: FloatArray  # [3, H, W] linear RGB in [0, 1]
+    camera: Camera  # in the head frame, on the CPU; for the fit only
+    name: str  # file name
+
+
+@dataclass(frozen=True, eq=False)
 class Document:
     """What is open. Edits replace it, undo puts the one before back, a session file holds it."""
 
@@ -138,6 +149,7 @@ class Document:
     info: AvatarInfo | None = None
     keypoints: KeypointSet | None = None
     headset: HeadsetImages | None = None
+    frontal: FrontalImage | None = None
     source: Source = Source.KEYPOINTS
     configs: Mapping[Source, FitConfig] = field(default_factory=dict)  # of the sources that were fitted to
     hold: float = HOLD  # weight of the landmarks that are not pinned
@@ -153,7 +165,12 @@ class Document:
         """Whether a user gave something to fit to: images, or a keypoint that is pinned."""
         if self.source is Source.KEYPOINTS:
             return self.keypoints is not None and bool(self.keypoints.pinned.any())
-        return True
+        return self.offers(self.source)
+
+    def offers(self, source: Source) -> bool:
+        """Whether there is something of this kind to fit to."""
+        given = {Source.KEYPOINTS: self.keypoints, Source.HEADSET: self.headset, Source.FRONTAL: self.frontal}
+        return given[source] is not None
 
     @staticmethod
     def of_avatar(avatar: Avatar, info: AvatarInfo) -> Document:

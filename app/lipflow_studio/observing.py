@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 
 from lipflow.fitting import FitConfig
-from lipflow.observations import HmcObservation, Observation
+from lipflow.observations import FrontalObservation, HmcObservation, Observation
 from lipflow_studio.document import Document, Source
 from lipflow_studio.dragging import DraggedKeypoints
 
 PICTURES_EVERY = 3  # iterations of a headset fit between two shown renders
-DRIVES = {Source.KEYPOINTS: "kpt", Source.HEADSET: "hmc"}  # the kind of signal that each source is
+DRIVES = {Source.KEYPOINTS: "kpt", Source.HEADSET: "hmc"}  # the kind of signal that a source is, if it is one
 
 
 def observation_of(document: Document, device: torch.device) -> Observation:
@@ -30,7 +30,7 @@ def with_config(document: Document, device: torch.device) -> Document:
     if document.config is not None or document.info is None:
         return document
     config = replace(FitConfig.for_observation(observation_of(document, device)), pictures_every=PICTURES_EVERY)
-    if document.info.driving not in (None, DRIVES[document.source]):
+    if document.info.driving not in (None, DRIVES.get(document.source)):
         config = replace(config, prior="standard-normal")  # this source does not drive the avatar's own prior
     return replace(document, configs={**document.configs, document.source: config})
 
@@ -52,7 +52,16 @@ def _headset(document: Document, device: torch.device) -> Observation:
     return HmcObservation.for_avatar(document.avatar, torch.from_numpy(document.headset.images).to(device))
 
 
+def _frontal(document: Document, device: torch.device) -> Observation:
+    frontal = document.frontal
+    assert frontal is not None
+    camera = replace(frontal.camera, K=frontal.camera.K.to(device), R=frontal.camera.R.to(device))
+    camera = replace(camera, t=frontal.camera.t.to(device))
+    return FrontalObservation(torch.from_numpy(frontal.image).to(device), camera)
+
+
 OBSERVATIONS: dict[Source, Callable[[Document, torch.device], Observation]] = {
     Source.KEYPOINTS: _keypoints,
     Source.HEADSET: _headset,
+    Source.FRONTAL: _frontal,
 }

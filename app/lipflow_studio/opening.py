@@ -47,6 +47,12 @@ def _are_images(paths: list[Path]) -> bool:
     return bool(paths) and all(path.suffix.lower() in IMAGES for path in paths)
 
 
+def is_photograph(paths: list[Path]) -> bool:
+    """One image and one JSON file: its camera."""
+    suffixes = sorted(path.suffix.lower() == ".json" for path in paths)
+    return suffixes == [False, True] and any(path.suffix.lower() in IMAGES for path in paths)
+
+
 KINDS = (
     FileKind("session", "a session (.lipflow)", "Sessions", (".lipflow",), "files.open", _single(".lipflow")),
     FileKind(
@@ -65,6 +71,15 @@ KINDS = (
         (".json", ".csv"),
         "open_keypoints",
         _single(".json", ".csv"),
+    ),
+    FileKind(
+        "frontal",
+        "a frontal image with its camera (.json)",
+        "Frontal images",
+        (*IMAGES, ".json"),
+        "open_frontal",
+        is_photograph,
+        several=True,
     ),
     FileKind(
         "headset",

@@ -165,7 +165,7 @@ class Runner(QObject):
         picture = None if self._pictures is None else self._pictures.take()
         if update is not None:
             self._update = update
-            slow = update.running and update.source is Source.HEADSET
+            slow = update.running and update.source is not Source.KEYPOINTS
             self._interval = SLOW_PICTURE_S if slow else PICTURE_S
         if picture is not None:
             fitted = None if self._picture is None or not self._picture.shape.serial else self._picture.shape

@@ -29,6 +29,7 @@ from lipflow_studio.document import (
     Document,
     FitUpdate,
     FloatArray,
+    FrontalImage,
     HeadsetImages,
     KeypointSet,
     Picture,
@@ -53,12 +54,13 @@ CRASH_LOOP_S = 2.0  # a worker that fails so soon after another did is not start
 ANNOUNCED = (
     ("avatar_info", "avatar_changed"),
     ("headset", "headset_changed"),
+    ("frontal", "frontal_changed"),
     ("source", "source_changed"),
     ("keypoints", "keypoints_changed"),
     ("fit_config", "fit_config_changed"),
     ("hold", "hold_changed"),
 )
-OBSERVED = ("keypoints", "headset", "source", "hold")  # the document's fields that are fitted to
+OBSERVED = ("keypoints", "headset", "frontal", "source", "hold")  # the document's fields that are fitted to
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=Part)
@@ -72,6 +74,7 @@ class Session(QObject):
     selection_changed = Signal(object)  # frozenset[int] of landmark positions
     symmetric_changed = Signal(bool)
     headset_changed = Signal(object)  # HeadsetImages | None
+    frontal_changed = Signal(object)  # FrontalImage | None
     source_changed = Signal(object)  # Source
     fit_config_changed = Signal(object)  # FitConfig
     hold_changed = Signal(float)
@@ -91,6 +94,7 @@ class Session(QObject):
     open_avatar = files.open_avatar
     open_keypoints = files.open_keypoints
     open_headset_images = files.open_headset_images
+    open_frontal = files.open_frontal
     save_keypoints = files.save_keypoints
     select = pinning.select
     select_all = pinning.select_all
@@ -161,6 +165,10 @@ class Session(QObject):
     @property
     def headset(self) -> HeadsetImages | None:
         return self.document.headset
+
+    @property
+    def frontal(self) -> FrontalImage | None:
+        return self.document.frontal
 
     @property
     def source(self) -> Source:

@@ -16,11 +16,12 @@ import numpy.typing as npt
 import torch
 
 from lipflow import embedded
+from lipflow.camera import Camera
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
 from lipflow.serial import from_json, to_json
-from lipflow_studio.document import Document, HeadsetImages, KeypointSet, Source
+from lipflow_studio.document import Document, FrontalImage, HeadsetImages, KeypointSet, Source
 from lipflow_studio.orbit import Orbit
 
 FORMAT = "lipflow-session"
@@ -105,6 +106,8 @@ def write(path: Path, saved: SavedSession) -> None:
     arrays |= {"given": document.keypoints.given, "strength": document.keypoints.strength, "code": document.code}
     if document.headset is not None:
         arrays["headset"] = _bytes_where_exact(document.headset.images)
+    if document.frontal is not None:
+        arrays["frontal"] = _bytes_where_exact(document.frontal.image)
     parts: dict[str, dict[str, Any]] = {}
     for name, values in saved.parts.items():
         arrays |= {f"parts/{name}/{k}": v for k, v in values.items() if isinstance(v, np.ndarray)}
@@ -116,6 +119,7 @@ def write(path: Path, saved: SavedSession) -> None:
         "source": document.source.name,
         "configs": {source.name: to_json(config) for source, config in document.configs.items()},
         "hold": document.hold,
+        "frontal": None if document.frontal is None else _frontal_body(document.frontal),
         "headset": None if document.headset is None else list(document.headset.names),
         "camera": to_json(saved.camera),
         "selection": list(saved.selection),
@@ -145,15 +149,16 @@ def read(path: Path) -> SavedSession:
     keypoints = KeypointSet(given, array("strength", (len(given),)))
     if min(given.min(initial=0), keypoints.strength.min(initial=0)) < 0 or given.max(initial=0) > 1:
         raise InputError(f"{what}: keypoints", expected="positions in [0, 1], weights of at least 0", got="others")
-    names = body.get("headset")
+    names, photograph = body.get("headset"), body.get("frontal")
     document = Document(
         keypoints=keypoints,
         headset=None if names is None else _headset(arrays, names, what),
-        source=_source(body.get("source"), names is not None, what),
+        frontal=None if photograph is None else _frontal(arrays, photograph, what),
         configs=_configs(body.get("configs"), what),
         hold=_number(body, "hold", 0.0, 1.0, what),
         code=code,
     )
+    document = replace(document, source=_source(body.get("source"), document, what))
     selection = body.get("selection")
     if not isinstance(selection, list) or not all(type(i) is int and 0 <= i < len(given) for i in selection):
         raise InputError(f"{what}: selection", expected=f"numbers below {len(given)}", got=repr(selection)[:40])
@@ -184,13 +189,44 @@ def _migrated(body: dict[str, Any], what: str) -> dict[str, Any]:
 def _headset(arrays: Arrays, names: object, what: str) -> HeadsetImages:
     if not isinstance(names, list) or len(names) != 3 or not all(isinstance(name, str) for name in names):
         raise InputError(f"{what}: headset", expected="three file names", got=repr(names)[:40])
-    images = arrays.get("headset")
+    return HeadsetImages(_images(arrays, "headset", what), (names[0], names[1], names[2]))
+
+
+@dataclass(frozen=True)
+class _Photograph:
+    """A frontal image's file name and camera, as JSON holds them."""
+
+    name: str
+    K: tuple[float, ...]
+    R: tuple[float, ...]
+    t: tuple[float, ...]
+
+
+def _frontal_body(frontal: FrontalImage) -> dict[str, Any]:
+    camera = frontal.camera
+    K, R, t = (tuple(tensor.flatten().tolist()) for tensor in (camera.K, camera.R, camera.t))
+    return to_json(_Photograph(frontal.name, K, R, t))
+
+
+def _frontal(arrays: Arrays, body: object, what: str) -> FrontalImage:
+    image, photograph = _images(arrays, "frontal", what), from_json(_Photograph, body, what=f"{what}: frontal")
+    sizes = (len(photograph.K), len(photograph.R), len(photograph.t))
+    if sizes != (9, 9, 3):
+        raise InputError(f"{what}: frontal", expected="9, 9 and 3 numbers of a camera", got=sizes)
+    K, R = (torch.tensor(numbers).reshape(3, 3) for numbers in (photograph.K, photograph.R))
+    camera = Camera(K, R, torch.tensor(photograph.t), (image.shape[1], image.shape[2]))
+    return FrontalImage(image, camera, photograph.name)
+
+
+def _images(arrays: Arrays, name: str, what: str) -> npt.NDArray[np.float32]:
+    """Three channels or views [3, h, w] in [0, 1]."""
+    images = arrays.get(name)
     if images is None or images.ndim != 3 or len(images) != 3 or images.dtype not in (np.uint8, np.float32):
-        raise InputError(f"{what}: headset", expected="three gray images", got="none or others")
+        raise InputError(f"{what}: {name}", expected="[3, h, w] values", got="none or others")
     scaled = images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
-    if scaled.min(initial=0) < 0 or scaled.max(initial=0) > 1:
-        raise InputError(f"{what}: headset", expected="gray values in [0, 1]", got="others")
-    return HeadsetImages(scaled, (names[0], names[1], names[2]))
+    if not images.size or scaled.min() < 0 or scaled.max() > 1:
+        raise InputError(f"{what}: {name}", expected="values in [0, 1]", got="others")
+    return scaled
 
 
 def _bytes_where_exact(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
@@ -200,8 +236,8 @@ def _bytes_where_exact(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
     return values if same else images
 
 
-def _source(name: object, has_headset: bool, what: str) -> Source:
-    known = [s.name for s in Source if s is not Source.HEADSET or has_headset]
+def _source(name: object, document: Document, what: str) -> Source:
+    known = [source.name for source in Source if document.offers(source)]
     if name not in known:
         raise InputError(f"{what}: source", expected=" or ".join(known), got=repr(name)[:40])
     return Source[str(name)]

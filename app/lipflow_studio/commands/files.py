@@ -12,11 +12,13 @@ import torch
 from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
+from lipflow.observation_files import load_camera
+from lipflow.observation_files import load_frontal as load_photograph
 from lipflow.observation_files import load_keypoints as read_keypoints
 from lipflow.observation_files import save_keypoints as write_keypoints
 from lipflow_studio.commands import command
-from lipflow_studio.document import AvatarInfo, Document, HeadsetImages, KeypointSet, Source
-from lipflow_studio.opening import in_camera_order, kind_of, load_avatar, load_headset
+from lipflow_studio.document import AvatarInfo, Document, FrontalImage, HeadsetImages, KeypointSet, Source
+from lipflow_studio.opening import in_camera_order, is_photograph, kind_of, load_avatar, load_headset
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -114,3 +116,31 @@ def open_headset_images(session: Session, paths: list[str]) -> None:
         session.opened.emit("headset", [str(path) for path in files])
 
     session.runner.load("Opening headset images", lambda: load_headset(files, current, session.device), use)
+
+
+@command()
+def open_frontal(session: Session, paths: list[str], display_gamma: bool = False) -> None:
+    """Open a photograph and its camera (two files in any order) and fit to it.
+
+    Its values are linear, as captures store them; ``display_gamma`` says that it is an ordinary picture.
+    """
+    files = [Path(path) for path in paths]
+    if not is_photograph(files):
+        got = ", ".join(path.name for path in files) or "nothing"
+        session.report(InputError("frontal image", expected="an image and its camera (JSON)", got=got))
+        return
+    camera_file, image_file = sorted(files, key=lambda path: path.suffix.lower() != ".json")
+
+    def load() -> FrontalImage:
+        camera = load_camera(camera_file)
+        image = load_photograph(image_file, camera.size, display_gamma=display_gamma)
+        return FrontalImage(image.numpy().copy(), camera, image_file.name)
+
+    def use(frontal: FrontalImage) -> None:
+        session.edit("open frontal image", restart=True, frontal=frontal, source=Source.FRONTAL)
+        session.opened.emit("frontal", paths)
+
+    if session.avatar_info is None:
+        session.report(InputError("frontal image", expected="an open avatar", got="none"))
+    else:
+        session.runner.load("Opening frontal image", load, use)

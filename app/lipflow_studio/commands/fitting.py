@@ -37,15 +37,15 @@ def _same_fields(**changes: Any) -> Hashable:
 
 @command()
 def set_source(session: Session, source: str) -> None:
-    """Fit to the keypoints or to the headset images, whichever are given by name."""
+    """Fit to what is given by its name: KEYPOINTS, HEADSET or FRONTAL."""
     if source not in Source.__members__:
         session.report(InputError("source", expected=" or ".join(Source.__members__), got=repr(source)))
         return
     wanted = Source[source]
-    if wanted is Source.HEADSET and session.headset is None:
-        expected = "three open headset images"
-        session.report(InputError("source", expected=expected, got="none", mend="open them first"))
-    elif session.keypoints is not None and wanted is not session.source:
+    if session.avatar_info is not None and not session.document.offers(wanted):
+        expected = f"something open: {wanted.value.lower()}"
+        session.report(InputError("source", expected=expected, got="nothing", mend="open it first"))
+    elif session.avatar_info is not None and wanted is not session.source:
         session.edit(f"fit to {wanted.value.lower()}", source=wanted)
 
 

@@ -11,12 +11,12 @@ from PySide6.QtWidgets import QWidget
 from lipflow_studio import demo_inputs
 from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.panels.fit_panel import FitPanel
-from lipflow_studio.panels.latent_panel import LatentPanel
 from lipflow_studio.panels.log_panel import LogPanel
 from lipflow_studio.panels.train_panel import TrainPanel
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.curve_view import CurveView
+from lipflow_studio.views.frontal_view import FrontalView
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
 from lipflow_studio.views.train_view import TrainView
@@ -44,6 +44,13 @@ def _headset(session: Session) -> QWidget:
     return view
 
 
+def _frontal(session: Session) -> QWidget:
+    """Comes to the front when an image is opened."""
+    view, desk = FrontalView(session), session.part(Desk)
+    session.frontal_changed.connect(lambda frontal: desk.panel_asked.emit("frontal", True) if frontal else None)
+    return view
+
+
 LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
 BOTTOM = Qt.DockWidgetArea.BottomDockWidgetArea
 
@@ -52,7 +59,7 @@ PANELS = (
     PanelRow("fit", "Fit", FitPanel, RIGHT, height=430),
     PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
-    PanelRow("latent", "Latent spaces", LatentPanel, BOTTOM, beside="headset", shown=False),
+    PanelRow("frontal", "Frontal image", _frontal, BOTTOM, beside="headset", shown=False),
     PanelRow("log", "Log", LogPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("capture", "Capture", CapturePanel, LEFT, width=330, beside="keypoints"),
     PanelRow("train", "Training", TrainPanel, RIGHT, beside="fit"),

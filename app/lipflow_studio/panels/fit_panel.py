@@ -71,6 +71,7 @@ class FitPanel(QWidget):
         session.fit_config_changed.connect(self._show_config)
         session.source_changed.connect(self._show_source)
         session.headset_changed.connect(lambda _: self._show_source(session.source))
+        session.frontal_changed.connect(lambda _: self._show_source(session.source))
         session.hold_changed.connect(self._show_hold)
         session.fit_changed.connect(self._show_fit)
         session.avatar_changed.connect(lambda _: self._show_status(session.status))
@@ -176,7 +177,8 @@ class FitPanel(QWidget):
     def _show_source(self, source: Source) -> None:
         self.source.setCurrentIndex(self.source.findData(source.name))
         model: Any = self.source.model()
-        model.item(self.source.findData(Source.HEADSET.name)).setEnabled(self._session.headset is not None)
+        for each in Source:
+            model.item(self.source.findData(each.name)).setEnabled(self._session.document.offers(each))
         choosing: Any = self.choices["optimiser"].model()
         choosing.item(self.choices["optimiser"].findData("lm")).setEnabled(source is Source.KEYPOINTS)
         self.hold.setEnabled(source is Source.KEYPOINTS)

@@ -41,7 +41,7 @@ class CameraTriple(QWidget):
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._name = name
+        self.name = name
         self._pixels: list[np.ndarray | None] = [None, None, None]
         self.note = ""
         self.setMinimumSize(QSize(150, 70))
@@ -77,7 +77,7 @@ class CameraTriple(QWidget):
         painter.setFont(small)
         painter.setPen(QColor(current().text))
         across = QRectF(left, top - self.CAPTION, 3 * w + 2 * self.GAP, self.CAPTION - 2)
-        painter.drawText(across, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._name)
+        painter.drawText(across, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self.name)
         painter.setPen(QColor(current().muted))
         painter.drawText(across, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self.note)
         for i, (pixels, caption) in enumerate(zip(self._pixels, ROWS)):

@@ -1,0 +1,130 @@
+"""A photograph and its camera: opened, fitted to, shown beside its render, saved and undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for, wait_for_face
+from lipflow.avatar import Avatar
+from lipflow.observation_files import save_camera
+from lipflow.observations import FrontalObservation
+from lipflow_studio.document import Source
+from lipflow_studio.opening import kind_of
+from lipflow_studio.panels.fit_panel import FitPanel
+from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.recent import Recent
+from lipflow_studio.session import Session
+from lipflow_studio.views.frontal_view import FrontalView
+
+
+@pytest.fixture(scope="session")
+def photograph(kpt_avatar: Avatar, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The avatar's face under its keypoint camera, as linear PNG, with that camera."""
+    folder, camera = tmp_path_factory.mktemp("photograph"), kpt_avatar.keypoint_camera
+    z = 0.5 * torch.randn(1, kpt_avatar.config.latent, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        rgb, _ = FrontalObservation(torch.zeros(3, *camera.size), camera).render(kpt_avatar, z)
+    pixels = (255 * rgb[0].clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(folder / "photo.png")
+    save_camera(folder / "camera.json", camera)
+    return [folder / "photo.png", folder / "camera.json"]
+
+
+@pytest.fixture
+def opened(qtbot: QtBot, empty_session: Session) -> Session:
+    empty_session.open_avatar("tiny-kpt")
+    wait_for(qtbot, lambda: not empty_session.loading)
+    wait_for_face(qtbot, empty_session)
+    return empty_session
+
+
+def test_it_is_opened_fitted_shown_saved_and_undone(
+    qtbot: QtBot, opened: Session, photograph: list[Path], tmp_path: Path
+) -> None:
+    view, panel = FrontalView(opened), FitPanel(opened)
+    for widget in (view, panel):
+        qtbot.addWidget(widget)
+    view.resize(700, 200)
+    view.show()
+    item = panel.source.model().item(panel.source.findData("FRONTAL"))
+    assert not item.isEnabled()
+    invitation = view.grab().toImage()
+    opened.open([str(path) for path in reversed(photograph)])  # in any order
+    wait_for(qtbot, lambda: opened.fit is not None and opened.fit.renders is not None and opened.fit.iteration > 1)
+    assert opened.source is Source.FRONTAL
+    assert opened.fit.renders.shape == opened.frontal.image.shape
+    assert opened.fit_config.prior == "standard-normal"  # a photograph drives no prior
+    assert opened.fit.data_energy < opened.fit.curve[0, 1]
+    assert item.isEnabled()
+    assert panel.source.currentData() == "FRONTAL"
+    assert view.camera.note.startswith("mean error")
+    assert view.grab().toImage() != invitation
+    assert opened.part(Recent).files("frontal") == [[str(path) for path in reversed(photograph)]]
+    opened.part(Files).save(str(tmp_path / "f.lipflow"))
+    other = Session()
+    other.part(Files).open(str(tmp_path / "f.lipflow"))
+    wait_for(qtbot, lambda: not other.loading)
+    assert other.source is Source.FRONTAL
+    np.testing.assert_array_equal(other.frontal.image, opened.frontal.image)
+    assert torch.equal(other.frontal.camera.K, opened.frontal.camera.K)
+    assert other.frontal.camera.size == opened.frontal.camera.size
+    assert other.close()
+    opened.undo()
+    assert opened.frontal is None
+    assert opened.source is Source.KEYPOINTS
+    assert view.grab().toImage() == invitation
+    assert opened.problem is None
+
+
+def test_an_ordinary_photograph_is_made_linear(qtbot: QtBot, opened: Session, photograph: list[Path]) -> None:
+    paths = [str(path) for path in photograph]
+    opened.open_frontal(paths)
+    wait_for(qtbot, lambda: opened.frontal is not None)
+    linear = opened.frontal.image
+    opened.open_frontal(paths, display_gamma=True)
+    wait_for(qtbot, lambda: opened.frontal.image is not linear)
+    np.testing.assert_allclose(opened.frontal.image, linear**2, atol=1e-6)
+
+
+@pytest.mark.parametrize("broken", ["gray", "size", "camera", "no camera", "nothing"])
+def test_mistakes_are_one_line(
+    qtbot: QtBot, opened: Session, photograph: list[Path], tmp_path: Path, broken: str
+) -> None:
+    photo, camera = tmp_path / "p.png", tmp_path / "c.json"
+    photo.write_bytes(photograph[0].read_bytes())
+    camera.write_bytes(photograph[1].read_bytes())
+    paths = [str(photo), str(camera)]
+    if broken == "gray":
+        Image.open(photo).convert("L").save(photo)
+    elif broken == "size":
+        Image.open(photo).resize((10, 10)).save(photo)
+    elif broken == "camera":
+        camera.write_text(json.dumps([[0.5, 0.5]] * 136))
+    elif broken == "no camera":
+        paths = paths[:1]
+    else:
+        paths = []
+    opened.open_frontal(paths)
+    wait_for(qtbot, lambda: opened.problem is not None)
+    assert "\n" not in opened.problem.line
+    assert opened.frontal is None
+    assert opened.source is Source.KEYPOINTS
+
+
+def test_two_files_are_a_photograph_where_one_is_its_camera() -> None:
+    assert kind_of([Path("a.png"), Path("b.json")]).name == "frontal"
+    assert kind_of([Path("a.png"), Path("b.png")]).name == "headset"
+    assert kind_of([Path("b.json")]).name == "keypoints"
+
+
+def test_a_source_that_is_not_open_cannot_be_chosen(opened: Session) -> None:
+    opened.set_source("FRONTAL")
+    assert "frontal image" in opened.problem.line
+    assert opened.source is Source.KEYPOINTS
