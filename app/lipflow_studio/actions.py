@@ -16,6 +16,8 @@ from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.hints import Hints
+from lipflow_studio.parts.keyframes import Keyframes
+from lipflow_studio.parts.latent import Latent
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.script import is_script
@@ -273,6 +275,50 @@ ACTIONS = (
     ActionRow("F&it", "step", "Step", (".",), lambda s: s.step_fit(), enabled=_has_avatar),
     ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda s: s.reset_fit(), enabled=_has_avatar),
     ActionRow("F&it", "separator"),
+    ActionRow(
+        "&Latent",
+        "sample",
+        "Sample the prior",
+        ("Shift+N",),
+        lambda s: s.part(Latent).sample(),
+        "Put the face of one draw from the prior on",
+        enabled=_has_avatar,
+    ),
+    ActionRow(
+        "&Latent",
+        "draw",
+        "Draw other codes",
+        ("Shift+D",),
+        lambda s: s.part(Latent).draw(),
+        "New dots in the latent view",
+    ),
+    ActionRow(
+        "&Latent",
+        "solid",
+        "Three dimensions",
+        ("Shift+3",),
+        lambda s: s.part(Latent).set_options(dimensions=5 - s.part(Latent).options.dimensions),
+        "Show the latent spaces in three dimensions",
+        checked=lambda s: s.part(Latent).options.dimensions == 3,
+    ),
+    ActionRow("&Latent", "separator"),
+    ActionRow("&Latent", "add_key", "Add a keyframe", ("K",), lambda s: s.part(Keyframes).add(), enabled=_has_avatar),
+    ActionRow(
+        "&Latent",
+        "play_keys",
+        "Play or stop the keyframes",
+        ("Shift+K",),
+        lambda s: s.part(Keyframes).toggle(),
+        enabled=lambda s: len(s.part(Keyframes).path.keys) > 1,
+    ),
+    ActionRow(
+        "&Latent",
+        "clear_keys",
+        "Remove all keyframes",
+        (),
+        lambda s: s.part(Keyframes).clear(),
+        enabled=lambda s: bool(s.part(Keyframes).path.keys),
+    ),
     ActionRow("&Help", "shortcuts", "Keyboard shortcuts", ("?", "F1"), lambda s: s.part(Desk).show_sheet("shortcuts")),
     ActionRow("&Help", "hints", "First hints", (), lambda s: s.part(Hints).again()),
     ActionRow("&Help", "about", "About LiP-Flow Studio", (), lambda s: s.part(Desk).show_sheet("about")),
@@ -291,4 +337,8 @@ GESTURES = (
     ("3D view", "drag", "orbit"),
     ("3D view", "right or Shift drag", "pan"),
     ("3D view", "wheel", "zoom; double click resets"),
+    ("Latent spaces", "point, click", "see a dot's face, load it"),
+    ("Latent spaces", "arrow keys, Return", "the same from dot to dot (Shift: orbit in three dimensions)"),
+    ("Latent spaces", "drag, wheel, + −", "pan or orbit, zoom; Home or double click frames"),
+    ("Keyframes", "Return, Delete, Ctrl+← →", "show, remove, move the chosen one"),
 )

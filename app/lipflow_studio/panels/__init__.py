@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 from lipflow_studio import demo_inputs
 from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.panels.fit_panel import FitPanel
+from lipflow_studio.panels.latent_panel import LatentPanel
 from lipflow_studio.panels.log_panel import LogPanel
 from lipflow_studio.panels.train_panel import TrainPanel
 from lipflow_studio.parts.desk import Desk
@@ -59,6 +60,7 @@ PANELS = (
     PanelRow("fit", "Fit", FitPanel, RIGHT, height=430),
     PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
+    PanelRow("latent", "Latent spaces", LatentPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("frontal", "Frontal image", _frontal, BOTTOM, beside="headset", shown=False),
     PanelRow("log", "Log", LogPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("capture", "Capture", CapturePanel, LEFT, width=330, beside="keypoints"),
