@@ -67,10 +67,10 @@ CYCLES: dict[str, Cycle] = {
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """The objective's terms, unweighted, and what to log beside them."""
+    """The objective's terms, unweighted, and the codes that they are of."""
 
     losses: dict[str, Tensor]  # of "image", "texture", "mesh", "latent": those that this step has; scalars
-    watched: dict[str, Tensor]  # detached scalars
+    codes: Latent
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +108,8 @@ class Objective:
         avatar: Avatar,
         batch: Batch,
         driving: Tensor | None,
+        noise: Tensor,
         *,
-        generator: torch.Generator,
         renderer: Renderer | None = None,
         image_rows: int | None = None,
     ) -> Terms:
@@ -117,15 +117,13 @@ class Objective:
 
         Args:
             driving: what the avatar's driver sees (the batch's signal, perhaps with noise).
-            generator: on the CPU; the same amount is drawn in every step.
+            noise: [3, B, Z] standard normal, of Q's sample, the jittered cycle and the prior's sample.
             renderer: None leaves the image term out.
             image_rows: render only the first rows of the batch.
         """
-        count, latent = len(batch.vertices), avatar.config.latent
-        noise = torch.randn(3, count, latent, generator=generator).to(batch.vertices)
         h = avatar.context(driving)
         codes = self.codes(avatar, batch, h, noise[0])
-        losses = {"latent": LATENT_LOSSES[self.latent_loss](codes).mean() / latent}
+        losses = {"latent": LATENT_LOSSES[self.latent_loss](codes).mean() / avatar.config.latent}
         if "decoder" in self.variant.trains:
             for name in self.variant.decodes:
                 if name == "q":
@@ -134,7 +132,7 @@ class Objective:
                     z = avatar.prior.to_decoder(codes.mu_p + torch.exp(codes.log_sigma_p) * noise[2], h)
                 for term, loss in _reconstruction(avatar, batch, z, renderer, image_rows).items():
                     losses[term] = losses[term] + loss if term in losses else loss
-        return Terms(losses, _watched(codes))
+        return Terms(losses, codes)
 
 
 def _reconstruction(
@@ -154,7 +152,8 @@ def _reconstruction(
 
 
 @torch.no_grad()
-def _watched(codes: Latent) -> dict[str, Tensor]:
+def watched(codes: Latent) -> dict[str, Tensor]:
+    """What to log of a batch's codes beside the terms; detached scalars."""
     return {
         "sigma_q": codes.log_sigma_q.exp().mean(),
         "sigma_p": codes.log_sigma_p.exp().mean(),

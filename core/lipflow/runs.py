@@ -28,6 +28,7 @@ from lipflow.capture.packed import PackedCapture
 from lipflow.checkpoint import load_body
 from lipflow.checks import InputError
 from lipflow.device import describe_device
+from lipflow.distributed import ALONE, Ranks
 from lipflow.files import replacing, write_json
 from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training import FORMAT as TRAINING_FORMAT
@@ -135,12 +136,15 @@ def opened(
     device: torch.device,
     base: Avatar | None = None,
     options: Mapping[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Training:
     """The run of a folder: a new one, or the one that stopped there. ``options`` of a command go on record."""
     is_finished(folder, config)  # refuses another run's folder
     if (folder / CHECKPOINT).is_file():
-        return Training.resume(folder / CHECKPOINT, packed, device)
-    training = Training(config, packed, device, base=base)
+        return Training.resume(folder / CHECKPOINT, packed, device, ranks)
+    training = Training(config, packed, device, base=base, ranks=ranks)
+    if not ranks.is_first:
+        return training
     record = {"config": to_json(config), "config_hash": config_hash(config), "capture": packed.name}
     given = {} if options is None else {"options": dict(options)}
     write_json(folder / RECORD, {**record, **given, "device": describe_device(device), **provenance()})
@@ -148,7 +152,13 @@ def opened(
 
 
 def advance(training: Training, folder: Path) -> Generator[TrainState, None, None]:
-    """Train to the end and write as it goes; a stop writes a checkpoint first, the end the avatar."""
+    """Train to the end and write as it goes; a stop writes a checkpoint first, the end the avatar.
+
+    Of several processes the first one writes.
+    """
+    if not training.ranks.is_first:
+        yield from training.run()
+        return
     saved = time.monotonic()
     # Scalars of steps that were lost to a kill come again.
     with SummaryWriter(str(folder / LOGS), purge_step=training.step + 1, flush_secs=_FLUSH_SECONDS) as board:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from lipflow.checks import InputError
 from lipflow.device import choose_device
 from lipflow.files import replacing
 from lipflow.runs import AVATAR, advance, claimed, is_finished, opened, steps_done
+from lipflow.steering import Steering, steered
 from lipflow.training_config import TrainConfig
 from lipflow.variants import VARIANTS
 
@@ -128,13 +130,23 @@ def train_cell(cell: Cell, pack: Path, device: str, parent: int | None = None) -
                 return None
             base = None if cell.base is None else Avatar.load(cell.base / AVATAR)
             training = opened(cell.folder, cell.config, PackedCapture(pack), choose_device(device), base)
-            with contextlib.closing(advance(training, cell.folder)) as states:
-                orphaned = any(parent not in (None, os.getppid()) for _ in states)
+            with _steered() as steering, contextlib.closing(advance(training, cell.folder)) as states:
+                orphaned = False
+                for _ in states:
+                    steering.obey(lambda: None)  # Ctrl-C reaches all processes of a terminal: none stops within a step
+                    if orphaned := parent not in (None, os.getppid()):
+                        break
     except InputError as error:
         return str(error)
     if orphaned:
         os._exit(1)  # the pool's own way out waits for its dead owner
     return None
+
+
+def _steered() -> AbstractContextManager[Steering]:
+    """Signals reach the main thread alone; a cluster's worker may use others."""
+    on_main = threading.current_thread() is threading.main_thread()
+    return steered() if on_main else contextlib.nullcontext(Steering())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.capture.packed import Batch, PackedCapture
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
-from lipflow.objective import Objective
+from lipflow.distributed import ALONE, Ranks, gathered, shares, totals
+from lipflow.objective import Objective, watched
 from lipflow.rendering import Renderer, make_renderer
 from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training_config import TrainConfig, one_cycle
@@ -56,6 +57,7 @@ class Training:
         base: Avatar | None = None,
         avatar: Avatar | None = None,
         renderer: Renderer | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Start a run.
 
@@ -66,11 +68,15 @@ class Training:
             base: a trained "dam" avatar, for the variants that freeze one.
             avatar: the model to go on with, instead of a new one (``resume`` uses it).
             renderer: instead of the device's own.
+            ranks: the processes that train it together; the first one's states have figures and pictures.
 
         Raises:
             InputError: if config, capture and base do not fit together.
         """
-        self.config, self.packed, self.device = config, packed, torch.device(device)
+        self.config, self.packed, self.device, self.ranks = config, packed, torch.device(device), ranks
+        self._rows = ranks.rows(config.batch)
+        if self._rows.start == self._rows.stop:
+            raise InputError("batch", expected=f"a row for each of {ranks.count} processes", got=config.batch)
         row = config.row()
         if packed.texture_size != config.sizes.texture:
             expected = f"textures packed at {config.sizes.texture}², the model's size"
@@ -85,11 +91,13 @@ class Training:
             module = getattr(self.avatar, part)
             if module is not None:
                 module.requires_grad_(part in row.trains)
+        ranks.start_alike(list(self.avatar.state_dict().values()))
         self._parameters = [p for p in self.avatar.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(self._parameters, lr=config.learning_rate, fused=True)
         self._renderer = renderer or make_renderer(packed.topology, device=self.device)
         self._generator = torch.Generator().manual_seed(config.seed)
         self._pending = torch.empty(0, dtype=torch.long)  # places in the train split, still to come in this epoch
+        self._place = self._generator.get_state(), self._pending  # after the last whole step
         self.step, self.seconds, self._pace = 0, 0.0, 0.0
         self._scalars: dict[str, float] = {}
         self._validation: dict[str, float] | None = None
@@ -107,10 +115,11 @@ class Training:
             began = time.perf_counter()
             self._train_step()
             last = self.step == config.steps
-            if last or self.step % config.validate_every == 0:
+            first = self.ranks.is_first
+            if first and (last or self.step % config.validate_every == 0):
                 self._validation = validate(self.avatar, self.packed, self._renderer, config.validation_frames)
             shot = None
-            if last or self.step % config.snapshot_every == 0 or self.step == 1:
+            if first and (last or self.step % config.snapshot_every == 0 or self.step == 1):
                 shot = snapshot(self.avatar, self.packed, self._renderer)
             spent = time.perf_counter() - began
             self.seconds += spent
@@ -127,19 +136,20 @@ class Training:
 
     def _train_step(self) -> None:
         config = self.config
-        batch = self.next_batch()
-        renders = config.image_every > 0 and self.step % config.image_every == 0 and config.lambda_image > 0
+        batch, rendered = self.next_batch(), self._rendered()
         terms = self.objective.terms(
             self.avatar,
             batch,
             self.driving_signal(batch),
-            generator=self._generator,
-            renderer=self._renderer if renders else None,
-            image_rows=config.image_rows or None,
+            self.noise(),
+            renderer=self._renderer if rendered != 0 else None,
+            image_rows=rendered,
         )
-        loss = torch.stack([getattr(config, f"lambda_{name}") * term for name, term in terms.losses.items()]).sum()
+        losses = shares(terms.losses, batch, self.avatar.texture_valid, rendered, self.ranks)
+        loss = torch.stack([getattr(config, f"lambda_{name}") * term for name, term in losses.items()]).sum()
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.add_gradients(self._parameters)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
         if not torch.isfinite(norm):
             got = f"{float(norm)} in step {self.step + 1}"
@@ -149,12 +159,22 @@ class Training:
             group["lr"] = rate
         self._optimiser.step()
         self.step += 1
+        self._place = self._generator.get_state(), self._pending
         if self.step % config.log_every == 0 or self.step in (1, config.steps):
-            read = {**terms.losses, **terms.watched, "loss": loss, "gradient_norm": norm}
+            codes = gathered(terms.codes, config.batch, self.ranks)
+            read = {**totals({**losses, "loss": loss}, self.ranks), **watched(codes), "gradient_norm": norm}
             self._scalars |= {name: float(value.detach()) for name, value in read.items()} | {"learning_rate": rate}
 
+    def _rendered(self) -> int | None:
+        """How many of this process's rows the step renders; None: all."""
+        config = self.config
+        if config.image_every == 0 or self.step % config.image_every or config.lambda_image == 0:
+            return 0
+        own = self._rows.stop - self._rows.start
+        return min(max(config.image_rows - self._rows.start, 0), own) if config.image_rows else None
+
     def next_batch(self) -> Batch:
-        """The next frames of the shuffled epoch, each under a camera of its own, on the device."""
+        """The next frames of the shuffled epoch, each under a camera of its own, on the device; this process's rows."""
         count = len(self._train_frames)
         while len(self._pending) < self.config.batch:
             self._pending = torch.cat([self._pending, torch.randperm(count, generator=self._generator)])
@@ -164,14 +184,21 @@ class Training:
             device=self.device,
             augmentation=self.config.augmentation,
             generator=self._generator,
+            part=self._rows,
         )
 
     def driving_signal(self, batch: Batch) -> Tensor | None:
         """What the driver sees of a batch in training: headset images, or keypoints with noise."""
         if self.avatar.driving == "kpt" and batch.keypoints is not None:
-            noise = torch.randn(batch.keypoints.shape, generator=self._generator)
+            shape = (self.config.batch, *batch.keypoints.shape[1:])
+            noise = torch.randn(shape, generator=self._generator)[self._rows]
             return batch.keypoints + self.config.keypoint_noise * noise.to(batch.keypoints)
         return batch.hmc if self.avatar.driving == "hmc" else None
+
+    def noise(self) -> Tensor:
+        """What the step's samples are drawn with, [3, B, Z]."""
+        shape = (3, self.config.batch, self.avatar.config.latent)
+        return torch.randn(shape, generator=self._generator)[:, self._rows].to(self.device)
 
     # ---- results
 
@@ -204,7 +231,7 @@ class Training:
         for k, parameter in enumerate(self._parameters):
             for name, tensor in self._optimiser.state.get(parameter, {}).items():
                 tensors[f"adam/{k}/{name}"] = tensor
-        tensors |= {"generator": self._generator.get_state(), "pending": self._pending}
+        tensors |= {"generator": self._place[0], "pending": self._place[1]}
         body = {
             "format": FORMAT,
             "version": 1,
@@ -254,6 +281,7 @@ class Training:
                 self._optimiser.state[parameter] = values
         self._generator.set_state(state)
         self._pending, self.step, self.seconds = pending, step, float(seconds)
+        self._place = state, pending
         self._scalars = {str(k): float(v) for k, v in (body.get("scalars") or {}).items()}
         self._validation = body.get("validation")
 
@@ -262,7 +290,9 @@ class Training:
         save_tensors(Path(path), *self.state_dict())
 
     @staticmethod
-    def resume(path: Path | str, packed: PackedCapture, device: torch.device | str = "cpu") -> Training:
+    def resume(
+        path: Path | str, packed: PackedCapture, device: torch.device | str = "cpu", ranks: Ranks = ALONE
+    ) -> Training:
         """Go on with a saved run.
 
         Raises:
@@ -273,6 +303,6 @@ class Training:
         config = from_json(TrainConfig, body.get("config"), what=f"{what}, config")
         sizes = from_json(AvatarConfig, body.get("avatar"), what=f"{what}, avatar")
         fresh = build_avatar(sizes, None, packed, config.seed, None)
-        training = Training(config, packed, device, avatar=fresh)
+        training = Training(config, packed, device, avatar=fresh, ranks=ranks)
         training.load_state_dict(tensors, body, what)
         return training

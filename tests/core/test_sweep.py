@@ -22,6 +22,7 @@ from lipflow.capture.packed import PackedCapture, pack
 from lipflow.checkpoint import load_tensors
 from lipflow.checks import InputError
 from lipflow.cli import main
+from lipflow.commands.evaluate import Evaluate
 from lipflow.runs import AVATAR, CHECKPOINT, SAMPLE, advance, claimed, is_finished, opened, steps_done
 from lipflow.sweep import Cell, Sweep, SweepState, Workers, cluster, plan, train_cell
 from lipflow.training import FORMAT, Training
@@ -59,7 +60,7 @@ def packed(capture: Path) -> PackedCapture:
 
 def command(capture: Path, out: Path, *variants: str, steps: int = STEPS) -> list[str]:
     chosen = ["--variants", *variants, "--preset", "tiny", "--steps", str(steps)]
-    return ["sweep", str(capture), *chosen, "--out", str(out), "--device", "cpu"]
+    return ["sweep", str(capture), *chosen, "--out", str(out), "--device", "cpu", "--no-evaluate"]
 
 
 class TestThePlan:
@@ -230,7 +231,11 @@ class TestARunsFolder:
 
 
 def test_a_sweep_trains_says_what_failed_and_does_nothing_twice(
-    capture: Path, packed: PackedCapture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    capture: Path,
+    packed: PackedCapture,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs = tmp_path / "someone"
     broken = runs / "lip-kl-kpt" / "seed-0"
@@ -259,6 +264,13 @@ def test_a_sweep_trains_says_what_failed_and_does_nothing_twice(
     assert "3 of 3 runs finished" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("dam*/**/*")}
     assert is_finished(broken, good.config)
+
+    judged: list[Evaluate] = []
+    monkeypatch.setattr(Evaluate, "run", lambda self: judged.append(self))
+    assert main([*command(capture, tmp_path, "dam", "lip-kl-kpt"), "--evaluate", "--jobs", "3"]) == 0
+    folders = (runs / "dam" / "seed-0", broken)
+    assert judged == [Evaluate(folders, (capture,), tmp_path / "report", jobs=3, device="cpu")]
+    capsys.readouterr()
 
     assert main(command(capture, tmp_path, "dam", steps=STEPS + 1)) == 2
     assert "the options that it was begun with" in capsys.readouterr().err

@@ -234,14 +234,21 @@ def slopped(cameras: Camera, augmentation: HeadsetAugmentation, generator: torch
 
 
 def augmented(
-    hmc: Tensor, mask: Tensor, augmentation: HeadsetAugmentation, generator: torch.Generator | None = None
+    hmc: Tensor,
+    mask: Tensor,
+    augmentation: HeadsetAugmentation,
+    generator: torch.Generator | None = None,
+    *,
+    part: slice | None = None,
+    of: int | None = None,
 ) -> Tensor:
     """Headset images [B, 3, h, w] under other exposure, light and background; ``mask`` [B, 3, h, w] is the head.
 
-    Cheap enough for every training batch: nothing is drawn again.
+    Cheap enough for every training batch: nothing is drawn again. Images that are ``part`` of a batch ``of`` so many
+    come out as they would with the others.
     """
     check_shape({}, hmc=(hmc, "B N h w"), mask=(mask, "B N h w"))
-    batch, views, height, width = hmc.shape
+    batch, views, height, width = len(hmc) if of is None else of, *hmc.shape[1:]
     rows, columns = _COARSE
 
     def uniform(*shape: int, low: float = -1.0) -> Tensor:
@@ -256,7 +263,7 @@ def augmented(
     level = 0.5 * augmentation.background * uniform(batch, 1, 1, 1, low=0.0)
     cloud = F.interpolate(uniform(batch, views, 3, 4), (rows, columns), mode="bilinear", align_corners=True)
     behind = level * (1 + 0.6 * cloud + 0.3 * uniform(batch, views, rows, columns))
-    coarse = torch.stack([exposure * ramp * vignette, behind])
+    coarse = torch.stack([exposure * ramp * vignette, behind])[:, slice(None) if part is None else part]
     # Both vary slowly: made on a coarse grid, enlarged by two products with the bilinear weights.
     factor, background = (_bilinear(rows, height) @ coarse @ _bilinear(columns, width).T).to(hmc.device)
     return (hmc * factor).sub_(background).mul_(mask).add_(background).clamp_(0.0, 1.0)

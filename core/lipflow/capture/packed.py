@@ -26,6 +26,7 @@ from lipflow.checks import InputError
 from lipflow.mesh import Landmarks, Topology
 
 _DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError, EOFError, zipfile.BadZipFile)
+_ALL = slice(None)
 Index = Sequence[int] | npt.NDArray[np.integer] | Tensor
 
 
@@ -172,6 +173,7 @@ class PackedCapture:
         *,
         augmentation: HeadsetAugmentation | None = None,
         generator: torch.Generator | None = None,
+        part: slice = _ALL,
     ) -> Batch:
         """Assemble frames as one batch.
 
@@ -181,6 +183,7 @@ class PackedCapture:
             augmentation: of the headset views: other slop, exposure and background, drawn with ``generator``. None
                 gives the plain views.
             generator: on the CPU.
+            part: assemble only these rows, as they would be in the whole batch.
         """
         chosen = np.asarray(indices, dtype=np.int64).reshape(-1)
         rows = self._rows[chosen]
@@ -188,9 +191,9 @@ class PackedCapture:
         if camera_index is None and generator is not None:
             camera_index = torch.randint(self.cameras_per_frame, (count,), generator=generator)
         views = np.broadcast_to(np.asarray(0 if camera_index is None else camera_index, dtype=np.int64), (count,))
-        arrays = self._arrays
+        hmc, hmc_mask = self._hmc(rows, device, augmentation, generator, part)
+        arrays, rows, views = self._arrays, rows[part], views[part]
         vertices = torch.from_numpy(arrays["vertices"][rows]).to(device)
-        hmc, hmc_mask = self._hmc(rows, device, augmentation, generator)
         keypoints = None
         if self.landmarks is not None:
             points = vertices[:, torch.from_numpy(self.landmarks.index).to(device)]
@@ -213,17 +216,20 @@ class PackedCapture:
         device: torch.device | str,
         augmentation: HeadsetAugmentation | None,
         generator: torch.Generator | None,
+        part: slice,
     ) -> tuple[Tensor | None, Tensor | None]:
         if self.hmc_size is None:
             return None, None
-        variants = np.zeros(len(rows), dtype=np.int64)
+        count = len(rows)
+        variants = np.zeros(count, dtype=np.int64)
         if augmentation is not None and augmentation.slop > 0:
             many = self._arrays["hmc"].shape[1]
-            variants = torch.randint(many, (len(rows),), generator=generator).numpy()
+            variants = torch.randint(many, (count,), generator=generator).numpy()
+        rows, variants = rows[part], variants[part]
         hmc = _unit(self._arrays["hmc"][rows, variants], device)
         mask = _bits(self._arrays["hmc_masks"][rows, variants], self.hmc_size[1], device)
         if augmentation is not None:
-            hmc = augmented(hmc, mask, augmentation, generator)
+            hmc = augmented(hmc, mask, augmentation, generator, part=part, of=count)
         return hmc, mask
 
 

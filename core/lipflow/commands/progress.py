@@ -12,18 +12,24 @@ Result = TypeVar("Result")
 
 
 def follow(
-    states: Generator[State, None, Result], title: str, unit: str, place: Callable[[State], tuple[int, int]]
+    states: Generator[State, None, Result],
+    title: str,
+    unit: str,
+    place: Callable[[State], tuple[int, int]],
+    *,
+    quiet: bool = False,
 ) -> Result:
     """Run a generator to its end behind a bar; ``place`` says (done, total) of a state. Returns what it returns.
 
-    The bar appears with the first state: what is refused at once is answered by its one line alone.
+    The bar appears with the first state: what is refused at once is answered by its one line alone. ``quiet``: no bar.
     """
     bar: tqdm | None = None
     try:
         while True:
             state = next(states)
             done, total = place(state)
-            bar = tqdm(desc=title, unit=unit, total=total, dynamic_ncols=True) if bar is None else bar
+            if bar is None:
+                bar = tqdm(desc=title, unit=unit, total=total, dynamic_ncols=True, disable=quiet)
             bar.total = total
             bar.update(done - bar.n)
     except StopIteration as stop:

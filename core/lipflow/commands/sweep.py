@@ -1,4 +1,4 @@
-"""``lipflow sweep``: train a grid of variants, subjects and seeds; stop whenever, and run the same command to go on."""
+"""``lipflow sweep``: train and judge a grid of variants, subjects and seeds; stopped, the same command goes on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 from tqdm import tqdm
 
 from lipflow.checks import InputError
+from lipflow.commands.evaluate import Evaluate
 from lipflow.commands.train import packed_for
 from lipflow.runs import is_finished
 from lipflow.sweep import Cell, Failure, Sweep, SweepState, Workers, cluster, plan, processes
@@ -21,7 +22,10 @@ from lipflow.sweep import Cell, Failure, Sweep, SweepState, Workers, cluster, pl
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """Train variants × captures × seeds into OUT/<capture>/<variant>/seed-<n>/; finished runs are left as they are."""
+    """Train and judge variants × captures × seeds, into OUT/<capture>/<variant>/seed-<n>/ and OUT/report/.
+
+    Finished runs are left as they are, interrupted ones go on, failed ones are tried once more.
+    """
 
     captures: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of captures, one a subject."""
@@ -44,6 +48,9 @@ class SweepCommand:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
 
+    evaluate: bool = True
+    """Judge the finished runs afterwards, into OUT/report; `lipflow evaluate` has the options of that."""
+
     def run(self) -> None:
         if self.jobs < 1:
             raise InputError("--jobs", expected="1 or more", got=self.jobs)
@@ -51,11 +58,22 @@ class SweepCommand:
         captures = tuple(dict.fromkeys(capture.resolve() for capture in self.captures))
         cells = plan(captures, self.variants, self.seeds, self.out.resolve(), self.preset, **given)
         failures = self._train(cells)
-        sys.stdout.write(f"{self.out}: {len(cells) - len(failures)} of {len(cells)} runs finished\n")
-        if failures:
-            for failure in failures:
-                sys.stderr.write(f"lipflow: {_line(failure)}\n")
+        finished = [cell for cell in cells if cell not in [failure.cell for failure in failures]]
+        sys.stdout.write(f"{self.out}: {len(finished)} of {len(cells)} runs finished\n")
+        lines = [_line(failure) for failure in failures]
+        if self.evaluate and finished:
+            try:
+                self._evaluation(finished).run()
+            except InputError as error:
+                lines.append(str(error))
+        if lines:
+            sys.stderr.write("".join(f"lipflow: {line}\n" for line in lines))
             raise SystemExit(1)
+
+    def _evaluation(self, finished: list[Cell]) -> Evaluate:
+        captures = tuple(dict.fromkeys(cell.capture for cell in finished))
+        folders = tuple(cell.folder for cell in finished)
+        return Evaluate(folders, captures, self.out / "report", jobs=self.jobs, device=self.device)
 
     def _train(self, cells: list[Cell]) -> list[Failure]:
         """Train what is not finished behind a bar; what failed for good."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from lipflow.capture.packed import PackedCapture, pack
 from lipflow.checks import InputError
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device, describe_device
+from lipflow.distributed import joined
 from lipflow.runs import AVATAR, CHECKPOINT, advance, claimed, is_finished, opened
 from lipflow.steering import steered
 from lipflow.training import TrainConfig, Training
@@ -59,16 +60,20 @@ class Train:
             mend = "add --resume to go on with it, or choose another folder"
             raise InputError(f"run {self.out}", expected="a new folder", got="a run that has begun", mend=mend)
         is_finished(self.out, config)  # refuses another run's folder before anything is read
-        device = choose_device(self.device)
-        packed = packed_for(self.capture, self.preset, self.cameras_per_frame)
-        base = None if self.base is None else Avatar.load(self.base)
-        with claimed(self.out, steered=True):
-            training = opened(self.out, config, packed, device, base, self._options())
-            sys.stderr.write(f"training on {describe_device(device)}\n")
-            _follow(training, self.out)
-        validation = training.finished_avatar().record["validation"] or {}
-        figures = ", ".join(f"{name} {value:.2f}" for name, value in validation.items())
-        sys.stdout.write(f"{self.out / AVATAR}: step {training.step}, {training.seconds:.0f} s; {figures}\n")
+        with joined(choose_device(self.device)) as (ranks, device):
+            with ranks.first_first():
+                packed = packed_for(self.capture, self.preset, self.cameras_per_frame, quiet=not ranks.is_first)
+            base = None if self.base is None else Avatar.load(self.base)
+            with claimed(self.out, steered=True) if ranks.is_first else nullcontext():
+                training = opened(self.out, config, packed, device, base, self._options(), ranks)
+                if ranks.is_first:
+                    others = f", {ranks.count} processes" if ranks.count > 1 else ""
+                    sys.stderr.write(f"training on {describe_device(device)}{others}\n")
+                _follow(training, self.out)
+        if ranks.is_first:
+            validation = training.finished_avatar().record["validation"] or {}
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in validation.items())
+            sys.stdout.write(f"{self.out / AVATAR}: step {training.step}, {training.seconds:.0f} s; {figures}\n")
 
     def _options(self) -> dict[str, object]:
         """What the config does not tell, for whoever wants to go on with the run."""
@@ -84,7 +89,7 @@ class Train:
         return TrainConfig.of(self.variant, self.preset, seed=self.seed, **given)
 
 
-def packed_for(capture: Path, preset: str, cameras_per_frame: int) -> PackedCapture:
+def packed_for(capture: Path, preset: str, cameras_per_frame: int, *, quiet: bool = False) -> PackedCapture:
     """A capture's pack at a preset's sizes, made behind a bar where it is not there yet."""
     sizes = PRESETS[preset]
     states = pack(
@@ -94,14 +99,15 @@ def packed_for(capture: Path, preset: str, cameras_per_frame: int) -> PackedCapt
         hmc=sizes.avatar.driver.size,
         cameras_per_frame=cameras_per_frame,
     )
-    return follow(states, "pack", "frame", lambda progress: (progress.done, progress.total))
+    return follow(states, "pack", "frame", lambda progress: (progress.done, progress.total), quiet=quiet)
 
 
 def _follow(training: Training, out: Path) -> None:
     """Train to the end behind a bar, or until a signal says otherwise."""
-    bar = tqdm(total=training.config.steps, initial=training.step, dynamic_ncols=True)
+    first = training.ranks.is_first
+    bar = tqdm(total=training.config.steps, initial=training.step, dynamic_ncols=True, disable=not first)
     with steered() as steering, bar, closing(advance(training, out)) as states:
         for state in states:
             bar.update(state.step - bar.n)
             bar.set_postfix(loss=f"{state.scalars.get('loss', float('nan')):.4f}", refresh=False)
-            steering.obey(lambda: training.save(out / CHECKPOINT))
+            steering.obey(lambda: training.save(out / CHECKPOINT) if first else None)

@@ -1,0 +1,156 @@
+"""Training on two processes is training on one: the same losses, and the same model but for rounding."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from lipflow.avatar import Avatar
+from lipflow.camera import Camera
+from lipflow.capture.multiface import open_capture
+from lipflow.capture.packed import PackedCapture, pack
+from lipflow.checkpoint import load_tensors
+from lipflow.checks import InputError
+from lipflow.distributed import ALONE, Ranks, joined, shares, totals
+from lipflow.runs import AVATAR, CHECKPOINT, LOGS, advance, opened
+from lipflow.training import FORMAT, Training
+from lipflow.training_config import TrainConfig
+from support.tiny_capture import write_tiny_capture
+
+STEPS, BATCH = 20, 5  # rows 2 and 3
+
+
+@dataclass(frozen=True)
+class Unconnected(Ranks):
+    """One of several processes whose others are looked at one after the other."""
+
+    def total(self, part: Tensor) -> Tensor:
+        return part
+
+    def start_alike(self, tensors: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_capture(tmp_path_factory.mktemp("distributed") / "someone", frames=12)
+
+
+@pytest.fixture(scope="module")
+def packed(capture: Path) -> PackedCapture:
+    for _ in pack(open_capture(capture), texture=32, photo=(48, 32), hmc=(30, 40)):
+        pass
+    (folder,) = (capture / "packed").iterdir()
+    return PackedCapture(folder)
+
+
+def config(variant: str = "lip-flow-hmc-jittered", **changes: Any) -> TrainConfig:
+    return TrainConfig.of(variant, "tiny", **{"steps": STEPS, "batch": BATCH, **changes})
+
+
+def curve(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder / LOGS)).Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_two_processes_train_as_one_does(capture: Path, packed: PackedCapture, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    sizes = ["--preset", "tiny", "--steps", str(STEPS), "--batch", str(BATCH), "--device", "cpu"]
+    train = ["-m", "lipflow.cli", "train", str(capture), "--variant", config().variant, *sizes]
+    done = subprocess.run(
+        [*launch, *train, "--out", str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(AVATAR) == 1  # one of them speaks
+    assert "2 processes" in done.stderr
+    (tmp_path / "one").mkdir()
+    whole = opened(tmp_path / "one", config(), packed, torch.device("cpu"), None)
+    for _ in advance(whole, tmp_path / "one"):
+        pass
+    one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
+    assert set(one) == set(two)
+    assert [step for step, _ in two["train/loss"]] == [10, 20]
+    for tag, values in one.items():
+        assert two[tag] == [(step, pytest.approx(value, rel=2e-4, abs=1e-5)) for step, value in values], tag
+    tensors, body = load_tensors(tmp_path / "two" / CHECKPOINT, what="checkpoint", kind=FORMAT)
+    assert body["step"] == STEPS
+    own = whole.state_dict()[0]
+    far = [name for name in own if not torch.allclose(tensors[name].double(), own[name].double(), 1e-2, 1e-4)]
+    assert far == []
+    assert Avatar.load(tmp_path / "two" / AVATAR).record["config"] == whole.finished_avatar().record["config"]
+
+
+@pytest.mark.parametrize("variant", ["lip-flow-hmc", "lip-flow-kpt"])
+def test_the_processes_draw_the_whole_batch_together(variant: str, packed: PackedCapture) -> None:
+    def drawn(ranks: Ranks) -> dict[str, Tensor]:
+        training = Training(config(variant), packed, ranks=ranks)
+        training.next_batch()
+        batch = training.next_batch()
+        found = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        found = {k: v.K if isinstance(v, Camera) else v for k, v in found.items()}
+        signal, noise = training.driving_signal(batch), training.noise()
+        assert signal is not None
+        return {**found, "signal": signal, "noise": noise.transpose(0, 1)}
+
+    whole = drawn(ALONE)
+    parts = [drawn(Unconnected(rank, 3)) for rank in range(3)]
+    assert [len(part["vertices"]) for part in parts] == [1, 2, 2]
+    for name, tensor in whole.items():
+        assert torch.equal(torch.cat([part[name] for part in parts]), tensor), name
+
+
+def test_contributions_add_up_to_the_terms_of_the_whole_batch(packed: PackedCapture) -> None:
+    """Also where one process renders nothing, and each sees another number of texels and pixels."""
+
+    @dataclass(frozen=True)
+    class Noting(Unconnected):
+        """Answers with the counts that are known, after it noted its own."""
+
+        known: tuple[Tensor, ...] = ()
+        noted: list[Tensor] = field(default_factory=list)
+
+        def total(self, part: Tensor) -> Tensor:
+            self.noted.append(part)
+            return torch.stack(self.known).sum(0) if self.known else part
+
+    def contributions(ranks: Ranks) -> dict[str, Tensor]:
+        training = Training(config("lip-flow-hmc", image_rows=1), packed, ranks=ranks)
+        batch, rendered = training.next_batch(), training._rendered()
+        renderer = training._renderer if rendered != 0 else None
+        signal, noise = training.driving_signal(batch), training.noise()
+        terms = training.objective.terms(training.avatar, batch, signal, noise, renderer=renderer, image_rows=rendered)
+        return shares(terms.losses, batch, training.avatar.texture_valid, rendered, ranks)
+
+    alone = [Noting(rank, 2) for rank in range(2)]
+    for ranks in alone:
+        contributions(ranks)
+    known = tuple(ranks.noted[0] for ranks in alone)
+    parts = [contributions(Noting(rank, 2, known)) for rank in range(2)]
+    assert [("image" in part) for part in parts] == [True, False]
+    whole = contributions(ALONE)
+    for name, value in whole.items():
+        torch.testing.assert_close(sum(part[name] for part in parts if name in part), value, rtol=1e-5, atol=1e-6)
+    assert totals(whole, ALONE) == whole
+
+
+def test_more_processes_than_rows_or_gpus_are_refused(packed: PackedCapture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="batch: expected a row for each of 6 processes, got 5"):
+        Training(config(), packed, ranks=Unconnected(0, 6))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="a GPU for each process, got 1 GPUs"), joined(torch.device("cuda")):
+        pass
