@@ -18,6 +18,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.keyframes import Keyframes
 from lipflow_studio.parts.latent import Latent
+from lipflow_studio.parts.posterior import Posterior
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.script import is_script
@@ -275,6 +276,15 @@ ACTIONS = (
     ActionRow("F&it", "step", "Step", (".",), lambda s: s.step_fit(), enabled=_has_avatar),
     ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda s: s.reset_fit(), enabled=_has_avatar),
     ActionRow("F&it", "separator"),
+    ActionRow(
+        "F&it",
+        "posterior",
+        "Sample the posterior",
+        ("Shift+U",),
+        lambda s: s.part(Posterior).sample(),
+        "Find codes that fit as well as the shown one",
+        enabled=lambda s: s.document.has_observation,
+    ),
     ActionRow(
         "&Latent",
         "sample",

@@ -13,6 +13,7 @@ from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.panels.latent_panel import LatentPanel
 from lipflow_studio.panels.log_panel import LogPanel
+from lipflow_studio.panels.posterior_panel import PosteriorPanel
 from lipflow_studio.panels.train_panel import TrainPanel
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
@@ -61,6 +62,7 @@ PANELS = (
     PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
     PanelRow("latent", "Latent spaces", LatentPanel, BOTTOM, beside="headset", shown=False),
+    PanelRow("posterior", "Posterior", PosteriorPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("frontal", "Frontal image", _frontal, BOTTOM, beside="headset", shown=False),
     PanelRow("log", "Log", LogPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("capture", "Capture", CapturePanel, LEFT, width=330, beside="keypoints"),

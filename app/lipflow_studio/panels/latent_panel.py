@@ -365,8 +365,8 @@ class LatentPanel(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """A wide panel has its parts side by side, a tall one above each other."""
         size = self.size()
-        wide = size.width() >= CONTROLS_WIDTH + 360
-        directions = (QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom)
-        self._row.setDirection(directions[0] if wide else directions[1])
-        self._spaces.setDirection(directions[0] if wide or size.width() >= size.height() else directions[1])
+        tall = size.width() < CONTROLS_WIDTH + 360 and size.height() > size.width()
+        direction = QBoxLayout.Direction.TopToBottom if tall else QBoxLayout.Direction.LeftToRight
+        self._row.setDirection(direction)
+        self._spaces.setDirection(direction)
         super().resizeEvent(event)

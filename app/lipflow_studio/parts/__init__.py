@@ -11,6 +11,7 @@ from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.keyframes import Keyframes
 from lipflow_studio.parts.latent import Latent
 from lipflow_studio.parts.log import Log
+from lipflow_studio.parts.posterior import Posterior
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
@@ -27,6 +28,7 @@ PARTS: tuple[type[Part], ...] = (
     Faces,
     Latent,
     Keyframes,
+    Posterior,
     Captures,
     Training,
 )  # in this order: one may listen to those above it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from lipflow_studio.theme import Theme
 
 REACH = 12.0  # pixels around a dot within which the pointer means it
 ON_IT = 1.5  # pixels between two dots that lie on each other
+INNER = 0.8  # of the draws are always shown
 CLICK = 4.0  # pixels that the pointer may move between press and release of a click
 LAYERS = ("stored", "drawn", "keys")  # of dots, the lowest first
 LINES = ("way", "trail")
@@ -80,6 +82,17 @@ def three(points: FloatArray) -> FloatArray:
     """Coordinates [N, k] as [N, 3]; what a plane lacks is 0."""
     kept = points[:, :3]
     return np.pad(kept, ((0, 0), (0, 3 - kept.shape[1])))
+
+
+def framed(dots: Mapping[str, Dots]) -> FloatArray:
+    """The dots that a picture of all has to show, [N, k]: of draws, which may lie far out, the inner part."""
+    points = []
+    for layer, share in (("stored", 1.0), ("drawn", INNER)):
+        some = dots[layer].points if layer in dots else np.zeros((0, 0), np.float32)
+        if len(some):
+            away = np.abs(some - np.median(some, axis=0)).max(1)
+            points.append(some[away <= np.quantile(away, share)])
+    return np.concatenate(points) if points else np.zeros((0, 2), np.float32)
 
 
 def nearest(pixels: dict[str, npt.NDArray[np.float64]], at: QPointF) -> Spot | None:

@@ -22,6 +22,7 @@ from lipflow_studio.views.latent_scene import (
     Spot,
     beside,
     colour_of,
+    framed,
     line_colours,
     nearest,
 )
@@ -106,9 +107,8 @@ class LatentPlane(pg.PlotWidget):
 
     def frame(self) -> None:
         """Show all dots."""
-        points = [dots.points[:, :2] for layer, dots in self._dots.items() if layer != "keys" and len(dots.points)]
-        if points:
-            every = np.concatenate(points).astype(np.float64)
+        every = framed(self._dots)[:, :2].astype(np.float64)
+        if len(every):
             low, high = every.min(0), every.max(0)
             room = 0.04 * (high - low).max() + 1e-3
             (left, bottom), (right, top) = (low - room).tolist(), (high + room).tolist()

@@ -36,6 +36,7 @@ from lipflow_studio.views.latent_scene import (
     Spot,
     beside,
     colour_of,
+    framed,
     line_colours,
     nearest,
     three,
@@ -99,9 +100,8 @@ class LatentCloud(QWidget):
 
     def frame(self) -> None:
         """Show all dots, from where it looked at first."""
-        points = [three(dots.points) for layer, dots in self._dots.items() if layer != "keys" and len(dots.points)]
-        if points:
-            every = np.concatenate(points).astype(np.float64)
+        every = three(framed(self._dots)).astype(np.float64)
+        if len(every):
             self._centre = (every.min(0) + every.max(0)) / 2
             self._radius = float(np.linalg.norm(every - self._centre, axis=1).max()) or 1.0
         self._orbit, self._zoom = FIRST, 1.0
