@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Callable
 from html import escape
 
@@ -13,9 +14,9 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QMessageBox, QTextBrows
 
 from lipflow_studio.actions import ACTIONS, GESTURES
 from lipflow_studio.questions import Question
+from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 
-COMPONENTS = ("torch", "numpy", "numba", "PySide6-Essentials", "vispy", "pyqtgraph", "safetensors", "nflows", "pillow")
 DISTRIBUTION = "lipflow-studio"
 
 
@@ -40,16 +41,22 @@ class _Sheet(QDialog):
 class Shortcuts(_Sheet):
     """Every key and gesture."""
 
-    def __init__(self, parent: QWidget, gl_name: str) -> None:
+    def __init__(self, parent: QWidget, session: Session, gl_name: str) -> None:
         super().__init__(parent, "Keyboard shortcuts", shortcut_sheet(), QSize(560, 640))
 
 
 class About(_Sheet):
     """What this is, and on what it runs."""
 
-    def __init__(self, parent: QWidget, gl_name: str) -> None:
-        versions = [(name, _version(name)) for name in (DISTRIBUTION, *COMPONENTS)]
-        versions += [("Python", platform.python_version()), ("OpenGL", gl_name or "not started")]
+    def __init__(self, parent: QWidget, session: Session, gl_name: str) -> None:
+        own, others = f"{_version(DISTRIBUTION)}, {_licence(DISTRIBUTION)}", components()
+        versions = [
+            (DISTRIBUTION, own),
+            ("computes on", session.device_name),
+            ("renders for the fit", session.renderer),
+        ]
+        versions += [("draws the 3D view", gl_name), ("Python", platform.python_version())]
+        versions += [(name, f"{_version(name)}, {_licence(name)}") for name in others]
         html = (
             "<h3>LiP-Flow Studio</h3><p>Drivable face avatars with learned inference-time priors, after "
             "<i>LiP-Flow: Learning Inference-time Priors for Codec Avatars via Normalizing Flows in Latent Space</i> "
@@ -57,18 +64,22 @@ class About(_Sheet):
             + "".join(f"<tr><td width='190'>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in versions)
             + "</table>"
         )
-        super().__init__(parent, "About LiP-Flow Studio", html, QSize(520, 460))
+        super().__init__(parent, "About LiP-Flow Studio", html, QSize(620, 560))
 
 
 class Licences(_Sheet):
     """This program's licence, the notices of its data, and the licences of what it is built on."""
 
-    def __init__(self, parent: QWidget, gl_name: str) -> None:
+    def __init__(self, parent: QWidget, session: Session, gl_name: str) -> None:
         super().__init__(parent, "Licences", licence_sheet(), QSize(680, 640))
 
 
 # What the Help menu shows, made for a window and the name of what draws in it.
-SHEETS: dict[str, Callable[[QWidget, str], QDialog]] = {"shortcuts": Shortcuts, "about": About, "licences": Licences}
+SHEETS: dict[str, Callable[[QWidget, Session, str], QDialog]] = {
+    "shortcuts": Shortcuts,
+    "about": About,
+    "licences": Licences,
+}
 
 
 def answer(parent: QWidget, question: Question) -> bool:
@@ -102,12 +113,21 @@ def shortcut_sheet() -> str:
 
 def licence_sheet() -> str:
     rows = "".join(
-        f"<tr><td width='190'>{escape(name)}</td><td>{escape(_licence(name))}</td></tr>" for name in COMPONENTS
+        f"<tr><td width='190'>{escape(name)}</td><td>{escape(_licence(name))}</td></tr>" for name in components()
     )
     html = f"<h3>Built on</h3><table>{rows}</table>"
     for name, text in _own_licences():
         html += f"<h3>{escape(name)}</h3><pre style='white-space: pre-wrap'>{escape(text)}</pre>"
     return html
+
+
+def components() -> list[str]:
+    """The distributions that this program is built on, as it was installed."""
+    try:
+        required = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", each, maxsplit=1)[0] for each in required if "extra ==" not in each]
 
 
 def _own_licences() -> list[tuple[str, str]]:

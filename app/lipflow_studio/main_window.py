@@ -121,7 +121,7 @@ class MainWindow(QMainWindow):
             change.connect(self._show_title)
         desk.panel_asked.connect(self._show_panel)
         desk.layout_asked.connect(self._arrange)
-        desk.sheet_asked.connect(lambda name: dialogs.SHEETS[name](self, self.head.canvas.gl_name).show())
+        desk.sheet_asked.connect(lambda name: dialogs.SHEETS[name](self, self.session, self.head.canvas.gl_name).show())
         desk.quit_asked.connect(lambda: QTimer.singleShot(0, self.close))
 
     def _show_title(self) -> None:

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtGui import QColor, QImage
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QMessageBox
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDialog,
+    QMessageBox,
+    QScrollBar,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
@@ -110,6 +120,10 @@ def test_every_button_says_what_it_does(session: Session, make_window: MakeWindo
         for button in dock.widget().findChildren(QAbstractButton):
             of_qt = button.objectName().startswith(("Scroll", "qt_"))
             assert of_qt or button.text() or button.toolTip(), name
+        for field in dock.widget().findChildren(QWidget):
+            is_field = isinstance(field, QAbstractSpinBox | QComboBox | QAbstractSlider)
+            if is_field and field.isEnabled() and not isinstance(field, QScrollBar):
+                assert field.toolTip() or field.parentWidget().toolTip(), f"{name}: {field.objectName()}"
     for row in ACTIONS:
         assert row.text or row.name in ("separator", "recent", "embedded", "panels")
 
