@@ -1,0 +1,155 @@
+"""The File menu: opening, saving, scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lipflow_studio import demo_inputs
+from lipflow_studio.actions.row import ActionRow, Ask, has_avatar
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.script import is_script
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
+
+ANYTHING = "All that can be opened (*.lipflow *.safetensors *.json *.csv *.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
+IMAGES = "Images (*.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
+AVATARS = "Avatars (*.safetensors)"
+KEYPOINTS = "Keypoints (*.json *.csv)"
+SCRIPTS = "Scripts (*.json)"
+SESSIONS = "Sessions (*.lipflow)"
+
+
+def open_files(session: Session, paths: list[str]) -> None:
+    """What a user's hand does with files: a script is played, anything else opened, once nothing can be lost."""
+    if len(paths) == 1 and Path(paths[0]).suffix.lower() == ".json" and is_script(Path(paths[0])):
+        session.part(Scripts).play(paths[0])
+    elif session.part(Desk).may_replace(paths):
+        session.open(paths)
+
+
+def _new(session: Session) -> None:
+    if session.part(Desk).may_replace():
+        session.part(Files).new()
+
+
+ROWS = (
+    ActionRow("&File", "new", "New session", ("Ctrl+N",), _new, enabled=has_avatar),
+    ActionRow("&File", "open", "Open…", ("Ctrl+O",), open_files, ask=Ask("Open", ANYTHING, True)),
+    ActionRow("&File/Open recent", "recent"),
+    ActionRow("&File/Embedded avatars", "embedded"),
+    ActionRow("&File", "separator"),
+    ActionRow(
+        "&File",
+        "save",
+        "Save session",
+        ("Ctrl+S",),
+        lambda s, path="": s.part(Files).save(path),
+        ask=Ask("Save session", SESSIONS, save="session.lipflow"),
+        asks=lambda s: s.part(Files).path is None,
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "save_as",
+        "Save session as…",
+        ("Ctrl+Shift+S",),
+        lambda s, path: s.part(Files).save(path),
+        ask=Ask("Save session", SESSIONS, save="session.lipflow"),
+        enabled=has_avatar,
+    ),
+    ActionRow("&File", "separator"),
+    ActionRow(
+        "&File",
+        "open_avatar",
+        "Open avatar…",
+        (),
+        lambda s, path: s.open_avatar(path),
+        ask=Ask("Open avatar", AVATARS),
+    ),
+    ActionRow(
+        "&File",
+        "open_capture",
+        "Open capture…",
+        ("Ctrl+Shift+O",),
+        lambda s, path: s.part(Captures).open(path),
+        ask=Ask("Open the folder of a capture", "", folder=True),
+    ),
+    ActionRow(
+        "&File",
+        "open_headset",
+        "Open headset images…",
+        ("Ctrl+H",),
+        lambda s, paths: s.open_headset_images(paths),
+        ask=Ask("Open three headset images", IMAGES, True),
+    ),
+    ActionRow(
+        "&File",
+        "open_frontal",
+        "Open frontal image and camera…",
+        (),
+        lambda s, paths: s.open_frontal(paths),
+        "A photograph with linear values, and a JSON file with K, R, t and size",
+        ask=Ask("Open a frontal image and its camera", "Image and camera (*.png *.jpg *.jpeg *.tif *.json)", True),
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "open_frontal_gamma",
+        "Open ordinary photograph and camera…",
+        (),
+        lambda s, paths: s.open_frontal(paths, display_gamma=True),
+        "The same in display gamma, as cameras and phones write it",
+        ask=Ask("Open a photograph and its camera", "Image and camera (*.png *.jpg *.jpeg *.tif *.json)", True),
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "open_demo",
+        "Open the demo's headset images",
+        (),
+        lambda s: s.open_headset_images([str(path) for path in demo_inputs.headset_images()]),
+        enabled=lambda s: demo_inputs.available(),
+    ),
+    ActionRow(
+        "&File",
+        "open_keypoints",
+        "Open keypoints…",
+        ("Ctrl+K",),
+        lambda s, path: s.open_keypoints(path),
+        ask=Ask("Open keypoints", KEYPOINTS),
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "save_keypoints",
+        "Save keypoints as…",
+        (),
+        lambda s, path: s.save_keypoints(path),
+        ask=Ask("Save keypoints", KEYPOINTS, save="keypoints.json"),
+        enabled=has_avatar,
+    ),
+    ActionRow("&File", "separator"),
+    ActionRow(
+        "&File",
+        "play_script",
+        "Play a script…",
+        (),
+        lambda s, path: s.part(Scripts).play(path),
+        ask=Ask("Play a script", SCRIPTS),
+    ),
+    ActionRow(
+        "&File",
+        "save_script",
+        "Save what was done as a script…",
+        (),
+        lambda s, path: s.part(Scripts).save(path),
+        ask=Ask("Save what was done", SCRIPTS, save="studio.json"),
+    ),
+    ActionRow("&File", "separator"),
+    ActionRow("&File", "quit", "Quit", ("Ctrl+Q",), lambda s: s.part(Desk).quit()),
+)

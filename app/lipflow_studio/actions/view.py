@@ -1,0 +1,30 @@
+"""The View menu: the camera, panels, the theme."""
+
+from __future__ import annotations
+
+from lipflow_studio.actions.row import ActionRow
+from lipflow_studio.parts.desk import Desk
+
+
+def _theme(choice: str, text: str) -> ActionRow:
+    return ActionRow(
+        "&View/Theme",
+        f"theme_{choice}",
+        text,
+        run=lambda s: s.part(Desk).set_theme(choice),
+        checked=lambda s: s.part(Desk).theme == choice,
+    )
+
+
+ROWS = (
+    ActionRow("&View", "left", "Look from the left", ("1",), lambda s: s.view_from("left")),
+    ActionRow("&View", "front", "Look from the front", ("2",), lambda s: s.view_from("front")),
+    ActionRow("&View", "right", "Look from the right", ("3",), lambda s: s.view_from("right")),
+    ActionRow("&View", "reset_camera", "Reset the camera", ("R",), lambda s: s.reset_camera()),
+    ActionRow("&View", "separator"),
+    ActionRow("&View/Panels", "panels"),
+    _theme("system", "As the system"),
+    _theme("light", "Light"),
+    _theme("dark", "Dark"),
+    ActionRow("&View", "reset_layout", "Reset the layout", (), lambda s: s.part(Desk).reset_layout()),
+)
