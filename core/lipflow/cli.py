@@ -23,6 +23,7 @@ from lipflow.commands.evaluate import Evaluate
 from lipflow.commands.fit import Fit
 from lipflow.commands.report import Report
 from lipflow.commands.sweep import SweepCommand
+from lipflow.commands.temporal import Temporal
 from lipflow.commands.train import Train
 
 
@@ -53,6 +54,7 @@ Commands = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Calibrate, subcommand("calibrate")]
+    | Annotated[Temporal, subcommand("temporal")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Bench, subcommand("bench")]
 )

@@ -1,0 +1,86 @@
+"""``lipflow temporal``: train a temporal prior on a run's avatar and judge it on held-out sequences."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from lipflow.checks import InputError
+from lipflow.commands.progress import follow
+from lipflow.commands.train import packed_for
+from lipflow.evaluation.runs import Run
+from lipflow.evaluation.sequences import METRICS, SequenceConfig, compare_ways
+from lipflow.files import write_json
+from lipflow.serial import to_json
+from lipflow.temporal import TemporalPrior
+from lipflow.temporal_training import TemporalConfig, train_temporal
+from lipflow.training_start import provenance
+
+PRIOR, FIGURES = "temporal.safetensors", "temporal.json"
+
+
+@dataclass(frozen=True)
+class Temporal:
+    """Train p(z_t | h_t, z_{t-1}) for an avatar that keypoints drive; compare sequence fits with noisy keypoints."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder that `lipflow train` wrote."""
+    capture: Path
+    """The capture that the run was trained on."""
+    out: Path
+    """Folder to write temporal.safetensors and temporal.json into."""
+    noise: tuple[float, ...] = (1.0, 2.0)
+    """Standard deviations of the keypoints' noise to compare at, pixels; training sees up to the largest."""
+    steps: int = TemporalConfig.steps
+    """Of training."""
+    seed: int = 0
+    """Of training and of the noise."""
+    cameras_per_frame: int = 3
+    """As the run was trained with, so that its pack is found again."""
+
+    def run(self) -> None:
+        run = Run.open(self.run_folder)
+        if run.preset is None:
+            raise InputError(f"run {self.run_folder}", expected="the sizes of a preset", got="others")
+        comparison = SequenceConfig(noise=self.noise, seed=self.seed)
+        config = TemporalConfig(steps=self.steps, keypoint_noise=max(self.noise), seed=self.seed)
+        avatar = run.avatar()
+        if avatar.driving != "kpt":
+            got = f"one driven by {avatar.driving}"
+            raise InputError(f"run {self.run_folder}", expected="an avatar that keypoints drive", got=got)
+        packed = packed_for(self.capture, run.preset, self.cameras_per_frame)
+        if packed.name != run.subject:
+            raise InputError("--capture", expected=run.subject, got=packed.name, mend="give the run's own capture")
+        priors: dict[str, TemporalPrior] = {}
+        for name, forget in (("temporal", config.forget), ("control", 1.0)):
+            steps = train_temporal(avatar, packed, replace(config, forget=forget))
+            priors[name] = follow(steps, f"train {name}", "step", lambda state: (state.step, state.steps))
+        rows = follow(
+            compare_ways(avatar, packed, priors, comparison), "compare", "sequence", lambda s: (s.done, s.total)
+        )
+        priors["temporal"].save(self.out / PRIOR)
+        body = {
+            "format": "lipflow-temporal-figures",
+            "version": 1,
+            "made": provenance(),
+            "run": {"subject": run.subject, "variant": run.variant.name, "seed": run.seed, "config": run.config_hash},
+            "training": to_json(config),
+            "comparison": to_json(comparison),
+            "rows": rows,
+        }
+        write_json(self.out / FIGURES, body)
+        sys.stdout.write("\n".join([*map(line_of, rows), str(self.out / FIGURES), ""]))
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """A row's figures, and its difference from fits frame by frame."""
+    cells = []
+    for metric, name in zip(METRICS, ("error", "jitter", "jitter of the error")):
+        against = "" if row["paired"] is None else f" ({row['paired'][metric]['mean']:+.3f})"
+        cells.append(f"{name} {row[metric]['mean']:.3f}{against}")
+    about = f"{row['noise_px']:g} px  {row['title']:<44} λ {row['prior_weight']:<4g}"
+    return f"{about} {'  '.join(cells)} mm; true jitter {row['true_jitter_mm']:.3f}"
