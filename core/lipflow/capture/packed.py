@@ -1,7 +1,7 @@
-"""Captures packed for training: memory-mapped arrays at the resolution that a model trains at.
+"""Captures packed for training: arrays on disk at the resolution that a model trains at.
 
 ``pack`` reads a capture once, shrinks its pictures, makes the headset views and writes plain ``.npy`` files.
-``PackedCapture`` maps them and assembles batches in milliseconds; memory holds what the system caches of them.
+``PackedCapture`` assembles batches of them in milliseconds; in memory is only the batch, however long the capture is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lipflow.camera import Camera
 from lipflow.capture.base import SPLITS, Capture, FrameId, Statistics
 from lipflow.capture.headset import HeadsetAugmentation, augmented
 from lipflow.capture.packing import FORMAT, MANIFEST, PackConfig, Packing, PackProgress
+from lipflow.capture.stored import StoredArray
 from lipflow.checks import InputError
 from lipflow.mesh import Landmarks, Topology
 
@@ -93,7 +94,7 @@ def pack(
 
 
 class PackedCapture:
-    """A pack, mapped into memory."""
+    """A pack, read frame by frame."""
 
     def __init__(self, folder: Path | str) -> None:
         """Open a pack.
@@ -125,7 +126,7 @@ class PackedCapture:
         self.frames = [FrameId(str(segment), int(number)) for segment, number in manifest["frames"]]
         self._split = {part: np.asarray(manifest["split"][part], dtype=np.int64) for part in SPLITS}
         self.skipped = tuple(str(line) for line in manifest["skipped"])
-        self._arrays = {name: _map(self.folder, name, spec) for name, spec in manifest["arrays"].items()}
+        self._arrays = {name: _stored(self.folder, name, spec) for name, spec in manifest["arrays"].items()}
         about = np.load(self.folder / "about.npz", allow_pickle=False)
         self.topology = Topology.checked(
             about["faces"], about["uv"], about["uv_faces"], len(about["vertex_mean"]), what=f"pack {self.folder}"
@@ -250,9 +251,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _map(folder: Path, name: str, spec: list[Any]) -> np.ndarray:
-    """One array of the pack, mapped read-only, exactly as the manifest describes it."""
-    array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+def _stored(folder: Path, name: str, spec: list[Any]) -> StoredArray:
+    """One array of the pack, exactly as the manifest describes it."""
+    array = StoredArray(folder / f"{name}.npy")
     if [list(array.shape), array.dtype.str] != [list(spec[0]), spec[1]]:
         raise InputError(
             f"pack {folder / name}.npy", expected=spec, got=[list(array.shape), array.dtype.str], mend="pack again"

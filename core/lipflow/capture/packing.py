@@ -127,6 +127,8 @@ class Packing:
                     done[fresh] = 1
                     done.flush()
                     fresh.clear()
+                    # Mapped anew: the pages that were written would count as this process's memory.
+                    arrays = {name: np.lib.format.open_memmap(beside / f"{name}.npy", mode="r+") for name in arrays}
                 yield self._progress(done, skipped, start, len(fresh))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
