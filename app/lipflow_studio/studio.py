@@ -112,8 +112,14 @@ def make_studio(
     log.info("LiP-Flow Studio %s, Python %s, torch computes on: %s", version, python, session.device_name)
     session.open_avatar(avatar)
     desk = session.part(Desk)
-    theme.apply(application, theme.chosen(desk.theme))
-    desk.theme_changed.connect(lambda choice: theme.apply(application, theme.chosen(choice)))
+
+    def dress() -> None:
+        if theme.chosen(desk.theme) is not theme.current() or not theme.is_on(application):
+            theme.apply(application, theme.chosen(desk.theme))
+
+    dress()
+    desk.theme_changed.connect(dress)
+    application.styleHints().colorSchemeChanged.connect(dress)  # of the desktop
     window = MainWindow(session)
     studio = Studio(application, session, window, Latency(), Heartbeat())
 

@@ -113,6 +113,11 @@ def current() -> Theme:
     return THEMES.get(str(application.property("theme")), DARK) if application is not None else DARK
 
 
+def is_on(application: QApplication) -> bool:
+    """Whether the application is dressed at all."""
+    return application.property("theme") is not None
+
+
 def chosen(choice: str) -> Theme:
     """The theme of a choice: its name, or "system" for what the desktop asks for (dark where it does not say)."""
     if choice in THEMES:
@@ -122,10 +127,9 @@ def chosen(choice: str) -> Theme:
 
 def apply(application: QApplication, theme: Theme = DARK) -> None:
     """Dress the application: Fusion and the font once, then the palette and the style sheet."""
-    is_dressed = application.property("theme") is not None
-    application.setProperty("theme", theme.name)
-    if not is_dressed:
+    if not is_on(application):
         _undress(application)
+    application.setProperty("theme", theme.name)
     application.setPalette(_palette(theme))
     application.setStyleSheet(style_sheet(theme))
 
