@@ -240,6 +240,7 @@ def test_the_priors_controls_are_bound_both_ways(qtbot: QtBot, panel: LatentPane
     latent.set_options(temperature=2.0, draws=30, follow=True, frames=7)
     assert (prior.temperature.value(), prior.draws.value(), prior.follow.isChecked()) == (2.0, 30, True)
     assert prior.inputs.currentText() == "7 training frames"
+    assert prior.hint.text() == "P under each frame's own input"
     drawn, seed = latent.state.drawn, latent.options.seed
     qtbot.mouseClick(prior.draw_button, Qt.MouseButton.LeftButton)
     assert latent.options.seed == seed + 1
@@ -290,7 +291,7 @@ def test_keyframes_by_mouse_and_keys(qtbot: QtBot, panel: LatentPanel, session: 
     strip = controls.strip
     assert strip.count() == 3
     assert not controls.empty.isVisible()
-    wait_for(qtbot, lambda: all(not strip.item(row).icon().isNull() for row in range(3)))
+    wait_for(qtbot, lambda: len({strip.item(row).icon().cacheKey() for row in range(3)}) == 3)
     strip.setFocus()
     strip.setCurrentRow(2)
     qtbot.keyClick(strip, Qt.Key.Key_Left, Qt.KeyboardModifier.ControlModifier)

@@ -146,7 +146,7 @@ def test_the_strip_shows_faces_and_loads_them(qtbot: QtBot, panel: PosteriorPane
     assert not panel.empty.isVisible()
     assert panel.strip.count() == 5
     assert panel.strip.item(0).text() == "3.1 %"
-    wait_for(qtbot, lambda: all(not panel.strip.item(row).icon().isNull() for row in range(5)))
+    wait_for(qtbot, lambda: len({panel.strip.item(row).icon().cacheKey() for row in range(5)}) == 5)
     assert "mm at most" in panel.spread.text()
     assert "Most uncertain keypoint: face." in panel.suggestion.text()
     qtbot.mouseClick(panel.select_button, Qt.MouseButton.LeftButton)

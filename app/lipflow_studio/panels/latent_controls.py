@@ -169,9 +169,8 @@ class PriorControls(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(made)
         latent.options_changed.connect(self.show_options)
-        latent.signal_changed.connect(self.show_signal)
+        latent.signal_changed.connect(lambda _: self.show_options(latent.options))
         self.show_options(latent.options)
-        self.show_signal(None if latent.state is None else latent.state.signal)
 
     def show_options(self, options: LatentOptions) -> None:
         if self.inputs.findData(options.frames) < 0:  # a script asked for another number
@@ -184,9 +183,9 @@ class PriorControls(QWidget):
         with QSignalBlocker(self.follow):
             self.follow.setChecked(options.follow)
         self.follow.setEnabled(options.frames == 0)
-
-    def show_signal(self, words: str | None) -> None:
-        self.hint.setText(f"P under {words}" if words else "")
+        words = "" if self._latent.state is None else self._latent.state.signal
+        under = "each frame's own input" if options.frames else words
+        self.hint.setText(f"P under {under}" if words else "")
 
 
 class ComponentControls(QWidget):

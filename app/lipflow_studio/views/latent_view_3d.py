@@ -19,6 +19,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QPolygonF,
     QWheelEvent,
 )
@@ -70,6 +71,7 @@ class LatentCloud(QWidget):
         self._lines: dict[str, FloatArray] = {}
         self._place: FloatArray | None = None
         self._spot: Spot | None = None
+        self._ground: QPixmap | None = None  # axes and dots, the dearest to paint: a fit moves only what is on them
         self._drag: tuple[QPointF, QPointF] | None = None  # where it began, where it is
 
     # What is shown
@@ -79,7 +81,7 @@ class LatentCloud(QWidget):
             self._dots.pop(layer, None)
         else:
             self._dots[layer] = dots
-        self.update()
+        self._repaint()
 
     def show_line(self, name: str, points: FloatArray | None) -> None:
         if points is None:
@@ -105,7 +107,7 @@ class LatentCloud(QWidget):
             self._centre = (every.min(0) + every.max(0)) / 2
             self._radius = float(np.linalg.norm(every - self._centre, axis=1).max()) or 1.0
         self._orbit, self._zoom = FIRST, 1.0
-        self.update()
+        self._repaint()
 
     @property
     def orbit(self) -> Orbit:
@@ -132,7 +134,7 @@ class LatentCloud(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.StyleChange:
-            self.update()
+            self._repaint()
         super().changeEvent(event)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
@@ -143,13 +145,11 @@ class LatentCloud(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         look = current()
+        if self._ground is None or self._ground.deviceIndependentSize().toSize() != self.size():
+            self._ground = self._paint_ground(look)
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(look.field))
+        painter.drawPixmap(0, 0, self._ground)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint_axes(painter, look)
-        for layer in LAYERS[:2]:
-            if layer in self._dots:
-                self._paint_dots(painter, self._dots[layer], look)
         colours = line_colours(look)
         for name in LINES:
             if name in self._lines:
@@ -171,6 +171,26 @@ class LatentCloud(QWidget):
         painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.end()
 
+    def _repaint(self) -> None:
+        """Paint all anew, the axes and dots too."""
+        self._ground = None
+        self.update()
+
+    def _paint_ground(self, look: Theme) -> QPixmap:
+        ratio = self.devicePixelRatioF()
+        ground = QPixmap(self.size() * ratio)
+        ground.setDevicePixelRatio(ratio)
+        ground.fill(QColor(look.field))
+        painter = QPainter(ground)
+        painter.setFont(self.font())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint_axes(painter, look)
+        for layer in LAYERS[:2]:
+            if layer in self._dots:
+                self._paint_dots(painter, self._dots[layer], look)
+        painter.end()
+        return ground
+
     def _paint_axes(self, painter: QPainter, look: Theme) -> None:
         """A tripod through the middle of the cloud."""
         ends = self._centre + 0.9 * self._radius * np.eye(3)
@@ -180,7 +200,8 @@ class LatentCloud(QWidget):
             painter.drawLine(QPointF(*middle.tolist()), QPointF(*tip.tolist()))
             painter.setPen(QColor(look.muted))
             x = min(float(tip[0]) + 3, self.width() - painter.fontMetrics().horizontalAdvance("PC 0") - 3)
-            painter.drawText(QPointF(x, float(tip[1]) - 2), f"PC {number}")
+            y = max(float(tip[1]) - 2, painter.fontMetrics().ascent() + 2)
+            painter.drawText(QPointF(x, y), f"PC {number}")
 
     def _paint_dots(self, painter: QPainter, dots: Dots, look: Theme) -> None:
         """The far ones first and fainter; a colour at a time."""
@@ -247,11 +268,11 @@ class LatentCloud(QWidget):
     def _turn(self, right: float, up: float) -> None:
         turned = self._orbit.orbited(right, up)
         self._orbit = replace(self._orbit, azimuth=turned.azimuth, elevation=turned.elevation)
-        self.update()
+        self._repaint()
 
     def _zoom_by(self, factor: float) -> None:
         self._zoom = float(np.clip(self._zoom * factor, *ZOOMS))
-        self.update()
+        self._repaint()
 
     def _hover(self, spot: Spot | None) -> None:
         if spot != self._spot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt
+from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import QListView, QListWidget, QListWidgetItem
 
 from lipflow_studio.document import FloatArray
@@ -21,6 +22,9 @@ class FaceStrip(QListWidget):
         dressed(self, "strip", tip)
         self._faces, self._asker = faces, asker
         self._codes: Sequence[FloatArray] = ()
+        blank = QPixmap(size)
+        blank.fill(Qt.GlobalColor.transparent)
+        self._blank = QIcon(blank)  # holds the place of a portrait that is not made yet
         self.setViewMode(QListView.ViewMode.IconMode)
         self.setFlow(QListView.Flow.LeftToRight)
         self.setWrapping(False)
@@ -38,7 +42,7 @@ class FaceStrip(QListWidget):
         with QSignalBlocker(self):
             self.clear()
             for caption in captions:
-                item = QListWidgetItem(caption)
+                item = QListWidgetItem(self._blank, caption)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignHCenter)
                 item.setSizeHint(QSize(size.width() + 12, size.height() + 24))
                 self.addItem(item)
