@@ -1,4 +1,4 @@
-"""The command line: ``lipflow doctor | capture | train | sweep | evaluate | report | fit | bench``.
+"""The command line: ``lipflow doctor | capture | train | sweep | evaluate | report | calibrate | temporal | …``.
 
 Each command is a frozen dataclass in ``lipflow.commands`` whose fields are its options; tyro makes the parser from
 them. Exit status 0 only when the job was done, 2 for bad input with one line that says what to mend.

@@ -50,6 +50,8 @@ class TemporalPrior(nn.Module):
     def of(avatar: Avatar, codes: Tensor) -> TemporalPrior:
         """A prior that starts as the avatar's own, for codes like ``codes`` [N, Z].
 
+        Where the avatar has no flow of its own, the new couplings' first layers are drawn; their last start at 0.
+
         Raises:
             InputError: for an avatar whose prior nothing drives.
         """
@@ -73,6 +75,8 @@ class TemporalPrior(nn.Module):
                         kept = narrow.transform_net.get_submodule(part).state_dict()
                         wide.transform_net.get_submodule(part).load_state_dict(kept)
                     _widen(wide.transform_net.of_context, narrow.transform_net.of_context)
+            else:
+                _permute(flow.base_prior.head, flow)
         return temporal.to(codes.device)
 
     def context(self, h: Tensor, before: Tensor | None, known: Tensor | None = None) -> Tensor:
@@ -182,6 +186,16 @@ def _widen(wide: Linear, narrow: Linear) -> None:
     wide.weight.zero_()
     wide.weight[:, : weight.shape[1]] = weight
     wide.bias.copy_(narrow.bias)
+
+
+def _permute(head: Linear, flow: Flow) -> None:
+    """Let a Gaussian's outputs follow the permutations between a new flow's couplings, which are all that it does."""
+    order = torch.arange(len(head.bias) // 2)
+    for permutation, _ in flow._steps():
+        order = order[permutation]
+    both = torch.cat([order, len(order) + order])
+    head.weight.copy_(head.weight[both])
+    head.bias.copy_(head.bias[both])
 
 
 def _copy(tensor: Tensor) -> npt.NDArray[np.float32]:

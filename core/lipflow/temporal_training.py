@@ -112,7 +112,9 @@ def train_temporal(
     config = TemporalConfig() if config is None else config
     began = time.perf_counter()
     train, held_out = (Sequences.encoded(avatar, packed, split) for split in ("train", "val"))
-    temporal = TemporalPrior.of(avatar, train.mu)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        temporal = TemporalPrior.of(avatar, train.mu)
     generator = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.AdamW(temporal.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     validation = lowest = _validate(avatar, temporal, held_out, config)

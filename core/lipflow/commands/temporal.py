@@ -82,5 +82,5 @@ def line_of(row: dict[str, Any]) -> str:
     for metric, name in zip(METRICS, ("error", "jitter", "jitter of the error")):
         against = "" if row["paired"] is None else f" ({row['paired'][metric]['mean']:+.3f})"
         cells.append(f"{name} {row[metric]['mean']:.3f}{against}")
-    about = f"{row['noise_px']:g} px  {row['title']:<44} λ {row['prior_weight']:<4g}"
+    about = f"{row['noise_px']:g} px  {row['title']:<44} λ {row['prior_weight']:<4g} in {row['space']}"
     return f"{about} {'  '.join(cells)} mm; true jitter {row['true_jitter_mm']:.3f}"

@@ -2,15 +2,16 @@
 
 Every way sees the same noise. Error is the mean vertex distance. Jitter is the mean length of the vertices' second
 difference over the frames (mm): of the fit, beside the truth's own, and of the fit minus the truth, which a still face
-or a lagging one cannot lower for free. λ of each way is the one with the least error on validation sequences.
+or a lagging one cannot lower for free. λ and the space of each way's fits are those with the least error on validation
+sequences: one search for all.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from lipflow.temporal import TemporalPrior, fit_sequence
 from lipflow.temporal_training import ordered
 
 Floats = npt.NDArray[np.float64]
+SPACES: tuple[Literal["z", "u"], ...] = ("z", "u")
 METRICS = ("error_mm", "jitter_mm", "error_jitter_mm")
 
 
@@ -55,13 +57,21 @@ class SequenceConfig:
     """What is compared."""
 
     noise: tuple[float, ...] = (1.0, 2.0)  # standard deviations of keypoint noise, pixels
-    prior_weights: tuple[float, ...] = (0.3, 1.0, 3.0)  # λ to choose from
-    fit: FitConfig = field(default_factory=lambda: FitConfig(optimiser="lm", iterations=20))
+    prior_weights: tuple[float, ...] = (0.1, 0.3, 1.0)  # λ to choose from, in the spaces z and u
+    iterations: int = 20  # of Levenberg–Marquardt, at most
     seed: int = 0  # of the noise
 
     def __post_init__(self) -> None:
-        if not self.noise or not self.prior_weights or min(*self.noise, *self.prior_weights) <= 0:
+        if min(self.noise, default=0) <= 0 or min(self.prior_weights, default=0) <= 0:
             raise InputError("noise and prior_weights", expected="some numbers above 0", got="others")
+
+    def candidates(self) -> tuple[FitConfig, ...]:
+        """The fits that every way's is chosen from."""
+        return tuple(
+            FitConfig(optimiser="lm", iterations=self.iterations, prior_weight=weight, space=space)
+            for space in SPACES
+            for weight in self.prior_weights
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,36 +109,32 @@ def compare_ways(
         raise InputError("capture", expected="sequences of 3 frames or more to validate and test on", got="none")
     ways = [way for way in WAYS if way.prior is None or way.prior in priors]
     fitted = sorted({way.prior for way in ways}, key=str)  # smoothing needs no fits of its own
-    total = len(config.noise) * len(fitted) * (len(config.prior_weights) * len(held_out) + len(test))
+    candidates = config.candidates()
+    total = len(config.noise) * len(fitted) * (len(candidates) * len(held_out) + len(test))
     rows, done = [], 0
     for noise in config.noise:
         figures: dict[str, list[Figures]] = {}
-        weights: dict[str, float] = {}
+        settings: dict[str, FitConfig] = {}
         for prior in fitted:
             own = [way for way in ways if way.prior == prior]
-            temporal = None if prior is None else priors[prior]
-            errors: dict[tuple[str, float], list[float]] = {}
-            for weight in config.prior_weights:
-                settings = replace(config.fit, prior_weight=weight)
+            judge = _Judge(avatar, packed, None if prior is None else priors[prior], noise, config.seed)
+            errors: dict[str, list[float]] = {way.name: [] for way in own}
+            for candidate in candidates:
+                found: list[dict[str, Figures]] = []
                 for segment, frames in held_out.items():
-                    for way, found in _judged(avatar, packed, segment, frames, own, temporal, noise, settings, config):
-                        errors.setdefault((way.name, weight), []).append(float(found.error_mm.mean()))
+                    found.append(judge.figures(segment, frames, own, candidate))
                     done += 1
                     yield CompareState(done, total)
-            for way in own:
-                of_way = [float(np.mean(errors[way.name, weight])) for weight in config.prior_weights]
-                weights[way.name] = config.prior_weights[int(np.argmin(of_way))]
+                for name, of_way in errors.items():
+                    of_way.append(float(np.mean(np.concatenate([part[name].error_mm for part in found]))))
+            settings |= {name: candidates[int(np.argmin(of_way))] for name, of_way in errors.items()}
             for segment, frames in test.items():
-                for weight in sorted({weights[way.name] for way in own}):
-                    chosen = [way for way in own if weights[way.name] == weight]
-                    settings = replace(config.fit, prior_weight=weight)
-                    for way, found in _judged(
-                        avatar, packed, segment, frames, chosen, temporal, noise, settings, config
-                    ):
-                        figures.setdefault(way.name, []).append(found)
+                for way in own:  # the last fit of a segment is kept: ways that chose alike share it
+                    part = judge.figures(segment, frames, [way], settings[way.name])
+                    figures.setdefault(way.name, []).append(part[way.name])
                 done += 1
                 yield CompareState(done, total)
-        rows += [_row(way, noise, weights[way.name], figures) for way in ways]
+        rows += [_row(way, noise, settings[way.name], figures) for way in ways]
     return rows
 
 
@@ -166,43 +172,53 @@ def noisy_observations(avatar: Avatar, vertices: Tensor, noise: float, seed: int
         yield KeypointObservation((clean + added.to(clean)).clamp(0, 1), camera, noise=noise)
 
 
-def _judged(
-    avatar: Avatar,
-    packed: PackedCapture,
-    segment: str,
-    frames: npt.NDArray[np.int64],
-    ways: Sequence[Way],
-    temporal: TemporalPrior | None,
-    noise: float,
-    settings: FitConfig,
-    config: SequenceConfig,
-) -> Iterator[tuple[Way, Figures]]:
-    """One sequence fitted once, and the figures of each way that makes its codes from that."""
-    truth = packed.vertices(frames).to(avatar.vertex_mean)
-    seed = zlib.crc32(f"{config.seed} {noise:g} {segment}".encode())
-    observations = noisy_observations(avatar, truth, noise, seed)
-    states = fit_sequence(avatar, observations, settings, temporal=temporal)
-    codes = torch.stack([torch.from_numpy(state.z) for state in states]).to(truth)
-    for way in ways:
-        with torch.no_grad():
-            vertices = avatar.decode_mesh(smoothed(codes, way.smoothing))
-        measured: tuple[Tensor, ...] = (
-            (vertices - truth).norm(dim=-1).mean(-1),
-            second_difference(vertices),
-            second_difference(vertices - truth),
-            second_difference(truth),
-        )
-        yield way, Figures(segment, *(part.double().cpu().numpy() for part in measured))
+class _Judge:
+    """Fits sequences under one prior and one noise."""
+
+    def __init__(
+        self, avatar: Avatar, packed: PackedCapture, temporal: TemporalPrior | None, noise: float, seed: int
+    ) -> None:
+        self.avatar, self.packed, self.temporal, self.noise, self.seed = avatar, packed, temporal, noise, seed
+        self._latest: tuple[tuple[str, FitConfig], Tensor] | None = None
+
+    def figures(
+        self, segment: str, frames: npt.NDArray[np.int64], ways: Sequence[Way], settings: FitConfig
+    ) -> dict[str, Figures]:
+        """One sequence fitted once, and the figures of each way that makes its codes from that."""
+        truth = self.packed.vertices(frames).to(self.avatar.vertex_mean)
+        codes = self._codes(segment, truth, settings)
+        figures = {}
+        for way in ways:
+            with torch.no_grad():
+                vertices = self.avatar.decode_mesh(smoothed(codes, way.smoothing))
+            measured: tuple[Tensor, ...] = (
+                (vertices - truth).norm(dim=-1).mean(-1),
+                second_difference(vertices),
+                second_difference(vertices - truth),
+                second_difference(truth),
+            )
+            figures[way.name] = Figures(segment, *(part.double().cpu().numpy() for part in measured))
+        return figures
+
+    def _codes(self, segment: str, truth: Tensor, settings: FitConfig) -> Tensor:
+        if self._latest is None or self._latest[0] != (segment, settings):
+            seed = zlib.crc32(f"{self.seed} {self.noise:g} {segment}".encode())
+            observations = noisy_observations(self.avatar, truth, self.noise, seed)
+            states = fit_sequence(self.avatar, observations, settings, temporal=self.temporal)
+            codes = torch.stack([torch.from_numpy(state.z) for state in states]).to(truth)
+            self._latest = (segment, settings), codes
+        return self._latest[1]
 
 
-def _row(way: Way, noise: float, weight: float, figures: Mapping[str, list[Figures]]) -> dict[str, Any]:
+def _row(way: Way, noise: float, fit: FitConfig, figures: Mapping[str, list[Figures]]) -> dict[str, Any]:
     def sample(name: str, metric: str) -> Sample:
         parts = figures[name]
         measured: list[Floats] = [getattr(part, metric) for part in parts]
         values = np.concatenate(measured)[None]
         return Sample(values, tuple(part.segment for part, own in zip(parts, measured) for _ in own))
 
-    row: dict[str, Any] = {"name": way.name, "title": way.title, "noise_px": noise, "prior_weight": weight}
+    row: dict[str, Any] = {"name": way.name, "title": way.title, "noise_px": noise}
+    row |= {"prior_weight": fit.prior_weight, "space": fit.space}
     row |= {"sequences": len(figures[way.name]), "frames": sum(len(part.error_mm) for part in figures[way.name])}
     for metric in METRICS:
         own, reference = (sample(name, metric) for name in (way.name, REFERENCE))
