@@ -25,6 +25,7 @@ from lipflow.commands.report import Report
 from lipflow.commands.sweep import SweepCommand
 from lipflow.commands.temporal import Temporal
 from lipflow.commands.train import Train
+from lipflow.commands.uncertainty import Uncertainty
 
 
 class Command(Protocol):
@@ -56,6 +57,7 @@ Commands = (
     | Annotated[Calibrate, subcommand("calibrate")]
     | Annotated[Temporal, subcommand("temporal")]
     | Annotated[Fit, subcommand("fit")]
+    | Annotated[Uncertainty, subcommand("uncertainty")]
     | Annotated[Bench, subcommand("bench")]
 )
 
