@@ -49,7 +49,7 @@ WAYS = (
     Way("control", "Prior of h_t alone, trained with the noise", "control"),
     Way("temporal", "Temporal prior", "temporal"),
 )
-REFERENCE = "frame"  # the way that others are paired with
+REFERENCE, CONTROL = "frame", "control"  # the ways that others are paired with
 
 
 @dataclass(frozen=True)
@@ -220,11 +220,16 @@ def _row(way: Way, noise: float, fit: FitConfig, figures: Mapping[str, list[Figu
     row: dict[str, Any] = {"name": way.name, "title": way.title, "noise_px": noise}
     row |= {"prior_weight": fit.prior_weight, "space": fit.space}
     row |= {"sequences": len(figures[way.name]), "frames": sum(len(part.error_mm) for part in figures[way.name])}
-    for metric in METRICS:
-        own, reference = (sample(name, metric) for name in (way.name, REFERENCE))
-        row[metric] = interval([own]).to_json()
-        row.setdefault("paired", {})[metric] = interval([paired(own, reference)]).to_json()
+    row |= {metric: interval([sample(way.name, metric)]).to_json() for metric in METRICS}
+    for key, other in (("paired", REFERENCE), ("against_control", CONTROL)):
+        compared = other in figures and way.name != other
+        row[key] = (
+            None
+            if not compared
+            else {
+                metric: interval([paired(sample(way.name, metric), sample(other, metric))]).to_json()
+                for metric in METRICS
+            }
+        )
     row["true_jitter_mm"] = float(np.concatenate([part.true_jitter_mm for part in figures[way.name]]).mean())
-    if way.name == REFERENCE:
-        row["paired"] = None
     return row
