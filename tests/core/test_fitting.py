@@ -105,6 +105,17 @@ def test_both_optimisers_find_the_same_minimum(avatar, space):
     assert from_start.energy == pytest.approx(lm.energy, abs=0.3)
 
 
+@pytest.mark.parametrize("name", ["standard-normal", "gaussian-kpt"])
+@pytest.mark.parametrize("config", [LM, replace(ADAM, iterations=250, learning_rate=0.06)])
+def test_under_a_gaussian_fits_in_z_and_in_u_seek_the_same_code(name, config):
+    """Its P and Q are one space; u is whitened, which changes an optimiser's way at most."""
+    avatar = made(name)
+    observation = keypoints_of(avatar, code(2), noise=2.0)
+    z, u = (run(avatar, observation, replace(config, space=space))[-1] for space in ("z", "u"))
+    assert z.energy == pytest.approx(u.energy, abs=0.1)
+    assert mesh_error_mm(avatar, z, torch.from_numpy(u.z)) < 0.1
+
+
 def test_the_gradients_of_both_solvers_are_those_of_the_energy(avatar):
     """Finite differences in float64 of energy(z) − λ log p(z), along random directions."""
     exact = random_avatar(tiny_config(*AVATARS[next(n for n, a in _made.items() if a is avatar)])).double()
