@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +14,9 @@ from PySide6.QtCore import QObject, QTimer
 STATM = Path("/proc/self/statm")
 SETTLED_S = 60.0  # growth counts from then on: caches fill, kernels are compiled
 PERIOD_MS = 1000
+M_ARENA_MAX = -8  # mallopt's name for how many pools there are at most
+
+log = logging.getLogger(__name__)
 
 
 def resident_mb() -> float | None:
@@ -19,6 +25,19 @@ def resident_mb() -> float | None:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     except (OSError, AttributeError, IndexError, ValueError):
         return None
+
+
+def share_arenas() -> None:
+    """Let all threads take their memory from two pools.
+
+    The C library of Linux gives each thread a pool of its own, and what a worker that ended has freed there serves no
+    other: forty edits undone and redone, which start workers anew, grew the studio by 70 MB (so they do by 12).
+    """
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+        except (OSError, AttributeError):  # another C library
+            log.info("memory pools are left as they are")
 
 
 class Memory(QObject):

@@ -22,7 +22,7 @@ from lipflow.rendering import warm_up
 from lipflow_studio import dialogs, theme
 from lipflow_studio.document import Picture
 from lipflow_studio.main_window import MainWindow
-from lipflow_studio.memory import Memory
+from lipflow_studio.memory import Memory, share_arenas
 from lipflow_studio.metrics import Heartbeat, Latency, process_age
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.hints import Hints
@@ -146,6 +146,7 @@ def make_application() -> QApplication:
     """Qt's application object, and torch's share of the cores."""
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     sys.setswitchinterval(SWITCH_S)
+    share_arenas()
     application = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(application, QApplication)
     application.setOrganizationName("LiP-Flow")

@@ -1,0 +1,35 @@
+"""The studio's own account of its memory."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from conftest import wait_for
+from lipflow_studio import memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells")
+def test_growth_counts_from_the_first_minute_on(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "PERIOD_MS", 5)
+    monkeypatch.setattr(memory, "SETTLED_S", 0.05)
+    memory.share_arenas()
+    meter = memory.Memory()
+    assert "growth" not in meter.summary()
+    wait_for(qtbot, lambda: "growth" in meter.summary())
+    block = np.ones(40 * 2**17)  # 40 MiB
+    qtbot.wait(30)
+    held = meter.summary()
+    assert held["growth"] > 30
+    assert held["most"] >= held["now"] > 50
+    del block
+    assert meter.summary()["most"] == held["most"]
+
+
+def test_where_the_system_says_nothing_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setattr(memory, "STATM", memory.Path("/nowhere"))
+    assert memory.resident_mb() is None
+    assert memory.Memory().summary() == {}
