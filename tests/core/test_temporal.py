@@ -185,7 +185,7 @@ def trained(
     monkeypatch.setattr(
         Sequences, "encoded", staticmethod(lambda avatar, packed, split: packed.sequences(parts[split]))
     )
-    config = replace(TemporalConfig(steps=400, learning_rate=6e-3, validate_every=50, keypoint_noise=3.0), **changes)
+    config = replace(TemporalConfig(steps=300, learning_rate=6e-3, validate_every=50, keypoint_noise=3.0), **changes)
     steps = train_temporal(wandering.avatar, wandering, config)  # type: ignore[arg-type]
     readings = []
     while True:
@@ -197,7 +197,7 @@ def trained(
 
 def test_what_came_before_is_learnt_and_steadies_a_noisy_sequence(wandering, monkeypatch):
     temporal, with_memory = trained(wandering, monkeypatch)
-    control, without = trained(wandering, monkeypatch, forget=1.0)
+    control, without = trained(wandering, monkeypatch, forget=1.0, steps=60)
     assert min(with_memory) < min(without) - 0.2  # nats a dimension
     avatar, codes = wandering.avatar, wandering.codes[2000:2060]
     truth = avatar.decode_mesh(codes)
