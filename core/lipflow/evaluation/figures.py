@@ -225,6 +225,8 @@ def calibration_figure(entries: Sequence[Json]) -> str:
             mean, low, high = ([point.get(k, math.nan) for point in points] for k in ("mean", "low", "high"))
             axes.fill_between(entry["nominal"], low, high, color=look.colour, alpha=0.18, linewidth=0)
             style: Json = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
+            if entry.get("kind") == "codes":  # beside the same model's, with the decoder's error
+                style["markerfacecolor"] = PAPER
             axes.plot(entry["nominal"], mean, label=entry["title"], markersize=5, **style)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Nominal share", ylabel="Share of true vertices inside")
         axes.set_aspect("equal")
