@@ -221,6 +221,6 @@ def _log(board: SummaryWriter, state: TrainState, every: int) -> None:
     if state.step % every == 0:
         for name, value in state.scalars.items():
             board.add_scalar(f"train/{name}", value, state.step)
-    if state.snapshot is not None:
+    if state.validated:
         for name, value in (state.validation or {}).items():
             board.add_scalar(f"held-out/{name}", value, state.step)

@@ -39,6 +39,7 @@ class TrainState:
     seconds: float  # spent training, over all sessions
     eta_s: float  # seconds to go
     snapshot: Snapshot | None  # a sample picture and codes, in some steps
+    validated: bool  # whether ``validation`` is of this step
 
 
 class Training:
@@ -116,7 +117,8 @@ class Training:
             self._train_step()
             last = self.step == config.steps
             first = self.ranks.is_first
-            if first and (last or self.step % config.validate_every == 0):
+            validated = first and (last or self.step % config.validation_steps == 0)
+            if validated:
                 self._validation = validate(self.avatar, self.packed, self._renderer, config.validation_frames)
             shot = None
             if first and (last or self.step % config.snapshot_every == 0 or self.step == 1):
@@ -132,6 +134,7 @@ class Training:
                 seconds=self.seconds,
                 eta_s=(config.steps - self.step) * self._pace,
                 snapshot=shot,
+                validated=validated,
             )
 
     def _train_step(self) -> None:

@@ -11,6 +11,9 @@ from lipflow.capture.headset import HeadsetAugmentation
 from lipflow.checks import InputError
 from lipflow.variants import PRESETS, VARIANTS, Variant
 
+VALIDATIONS = 20  # in a run
+VALIDATION_PAUSE = 25  # steps at least between two: one costs about half a step
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -36,7 +39,7 @@ class TrainConfig:
     jitter: float = 0.1  # of the jittered cycle, in units of σp
     augmentation: HeadsetAugmentation = field(default_factory=HeadsetAugmentation)  # of headset images
     keypoint_noise: float = 1e-3  # standard deviation added to keypoints, in image widths
-    validate_every: int = 1000
+    validate_every: int = 1000  # steps at most; a shorter run is validated more often, see ``validation_steps``
     validation_frames: int = 16  # of held-out expressions
     log_every: int = 10  # steps between two readings of the scalars
     snapshot_every: int = 250  # steps between two sample pictures
@@ -65,6 +68,11 @@ class TrainConfig:
         p = PRESETS[preset]
         fields = {"steps": p.steps, "batch": p.batch, "image_every": p.image_every, "learning_rate": p.learning_rate}
         return TrainConfig(**{"variant": variant, "sizes": p.avatar, **fields, **changes})
+
+    @property
+    def validation_steps(self) -> int:
+        """Steps from one validation to the next: so many that a run has ``VALIDATIONS`` of them, within bounds."""
+        return min(self.validate_every, max(VALIDATION_PAUSE, self.steps // VALIDATIONS))
 
     def row(self) -> Variant:
         """The variant's row with this config's changes."""

@@ -12,8 +12,9 @@ import torch
 
 from lipflow.capture import open_capture, pack
 from lipflow.capture.packed import PackedCapture
-from lipflow.runs import CODES, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
+from lipflow.runs import CODES, LOGS, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
 from lipflow.training_config import TrainConfig
+from lipflow.training_log import TrainingLog
 from support.tiny_capture import write_tiny_capture
 
 
@@ -58,3 +59,14 @@ def test_picture_codes_and_options(packed: PackedCapture, tmp_path: Path) -> Non
     assert (tmp_path / SAMPLE).is_file()
     assert json.loads((tmp_path / RECORD).read_text())["options"] == {"preset": "tiny"}
     states.close()
+
+
+def test_held_out_figures_are_logged_where_they_were_measured(packed: PackedCapture, tmp_path: Path) -> None:
+    config = TrainConfig.of("lip-flow-kpt", "tiny", steps=5, validate_every=2, snapshot_every=3)
+    states = list(advance(opened(tmp_path, config, packed, torch.device("cpu")), tmp_path))
+    log = TrainingLog(tmp_path / LOGS)
+    assert log.read()
+    curve = log.curves()["held-out/start_psnr"]
+    assert curve.steps.tolist() == [2, 4, 5]
+    measured = [state.validation["start_psnr"] for state in states if state.validated and state.validation]
+    np.testing.assert_allclose(curve.values, measured, rtol=1e-6)

@@ -132,6 +132,24 @@ def test_a_resumed_run_ends_bit_for_bit_the_same(
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
 
 
+def test_validation_leaves_the_training_alone(packed: PackedCapture) -> None:
+    often, seldom = (Training(config("lip-flow-hmc", validate_every=every), packed) for every in (1, 6))
+    for one, two in zip(often.run(), seldom.run()):
+        assert one.scalars == two.scalars
+        assert one.validated
+        assert two.validated is (two.step == 6)
+    after, expected = often.state_dict()[0], seldom.state_dict()[0]
+    assert [name for name in expected if not torch.equal(after[name], expected[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "validate_every", "expected"),
+    [(10, 1000, 25), (1000, 1000, 50), (4000, 1000, 200), (200_000, 1000, 1000), (4000, 7, 7), (4000, 4000, 200)],
+)
+def test_a_short_run_is_validated_as_often_as_a_long_one(steps: int, validate_every: int, expected: int) -> None:
+    assert config("dam", steps=steps, validate_every=validate_every).validation_steps == expected
+
+
 def test_a_seed_decides_the_run(packed: PackedCapture) -> None:
     one, two, other = (
         [s.scalars["loss"] for s in islice(Training(config("lip-flow-kpt", seed=seed), packed).run(), 2)]
@@ -185,6 +203,7 @@ def test_states_tell_what_a_viewer_needs(packed: PackedCapture) -> None:
         assert state.scalars["sigma_q"] == 1.0
     assert states[0].validation is None
     assert states[1].validation is not None
+    assert [s.validated for s in states] == [False, True, False, True]
     assert {"reconstruction_psnr", "start_psnr", "mesh_mm"} <= set(states[1].validation)
     assert [s.snapshot is not None for s in states] == [True, True, False, True]
     shot = states[-1].snapshot
