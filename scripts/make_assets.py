@@ -26,8 +26,8 @@ from lipflow.commands.train import AVATAR, CHECKPOINT, Train
 from lipflow.embedded import assets_folder
 from lipflow.observation_files import save_keypoints
 
-VARIANTS = ("lip-flow-kpt", "lip-flow-hmc")
-SUBJECT, FRAMES, CAMERAS, TEXTURE = 0, 1600, 12, 512
+VARIANTS = ("dam", "lip-kl-kpt", "lip-kl-hmc", "lip-flow-kpt", "lip-flow-hmc")  # that the studio compares
+SUBJECT, FRAMES, CAMERAS, TEXTURE = 0, 1200, 12, 384
 PHOTO = (384, 256)
 HMC_NAMES = ("mouth", "left", "right")
 

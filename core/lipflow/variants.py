@@ -152,13 +152,15 @@ PRESETS: dict[str, Preset] = {
     ),
     "studio": Preset(
         AvatarConfig(
+            texture=384,
             encoder=EncoderConfig(mesh_stride=5, mesh_rank=48),
-            decoder=DecoderConfig(seed_channels=24, mesh_rank=44),
+            decoder=DecoderConfig(seed=6, seed_channels=24, mesh_rank=44),
         ),
         photo=(384, 256),
-        steps=10000,
+        steps=4000,
         batch=8,
         image_every=2,
+        learning_rate=1e-3,
     ),
     "paper": Preset(
         AvatarConfig(

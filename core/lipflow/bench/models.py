@@ -236,17 +236,17 @@ def _plain_hmc_step(avatar: Avatar, observation: HmcObservation, start: Tensor) 
 def _training_step(image_every: int) -> Workloads:
     config = TrainConfig.of("lip-flow-hmc", "studio", image_every=image_every)
     with tempfile.TemporaryDirectory() as folder:
-        packed = _small_capture(Path(folder))
+        packed = _small_capture(Path(folder), config.sizes.texture)
         ours, reference = Training(config, packed), Training(config, packed, renderer=PlainRenderer(packed.topology))
         steps = ours.run(), reference.run()
         # The maps of the packed files stay readable when the folder is gone.
         return (lambda: next(steps[0])), (lambda: next(steps[1]))
 
 
-def _small_capture(folder: Path) -> PackedCapture:
-    for _ in synthesize(folder / "capture", SynthesisConfig(frames=_FRAMES, cameras=3, texture=512)):
+def _small_capture(folder: Path, texture: int) -> PackedCapture:
+    for _ in synthesize(folder / "capture", SynthesisConfig(frames=_FRAMES, cameras=3, texture=texture)):
         pass
-    states = pack(open_capture(folder / "capture"))
+    states = pack(open_capture(folder / "capture"), texture=texture)
     while True:
         try:
             next(states)
