@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,14 @@ METRICS = "metrics.json"  # renamed into place last: where it is, the rest is
 SIDE_VIEW = 35.0  # degrees from the frontal camera to the left and right ones
 ENLARGED = 2  # renders are this much larger than the frontal camera's image
 HMC_FILES = ("mouth", "left_eye", "right_eye")
+
+
+@dataclass(frozen=True)
+class ExportProgress:
+    """How far an export is that takes its time."""
+
+    done: int  # of ``total`` pictures or steps
+    total: int
 
 
 def export_mesh(path: Path, topology: Topology, vertices: npt.NDArray[np.float32], texture: Tensor) -> None:
@@ -91,6 +99,14 @@ def frontal_and_side_cameras(avatar: Avatar) -> dict[str, Camera]:
 
 
 @torch.no_grad()
+def decode_face(avatar: Avatar, z: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Tensor]:
+    """What there is to export of a code [Z]: vertices [V, 3] (mm), texture [3, T, T] (linear) as seen in front."""
+    code = torch.from_numpy(z)[None].to(avatar.vertex_mean.device)
+    texture = avatar.decode_texture(code, frontal_and_side_cameras(avatar)["front"].view[None])[0].cpu()
+    return avatar.decode_mesh(code)[0].cpu().numpy(), texture
+
+
+@torch.no_grad()
 def write_fit_results(
     folder: Path, avatar: Avatar, state: FitState, observation: Observation, config: FitConfig | None = None
 ) -> None:
@@ -105,8 +121,7 @@ def write_fit_results(
     """
     z = torch.from_numpy(state.z)[None].to(avatar.vertex_mean.device)
     cameras = frontal_and_side_cameras(avatar)
-    vertices = avatar.decode_mesh(z)[0].cpu().numpy()
-    texture = avatar.decode_texture(z, cameras["front"].view[None])[0].cpu()
+    vertices, texture = decode_face(avatar, state.z)
     with _appearing(folder) as staging:
         for suffix in MESH_FORMATS:
             export_mesh(staging / f"mesh{suffix}", avatar.topology, vertices, texture)

@@ -6,6 +6,7 @@ Filled markers stand for fitted codes, open ones for codes that were decoded dir
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Iterator
@@ -14,10 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 WIDTH = 11.75  # inches of a figure over the whole page; the page shows 72 points as 96 pixels
+
+ERROR_COLOURS = "inferno"
 
 # Colours that the page sets by its theme: drawn as these, written as the style sheet's variables.
 INK, MUTED, GRID, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
@@ -127,3 +132,16 @@ def only_horizontal_grid(axes: Axes) -> None:
 
 def only_vertical_grid(axes: Axes) -> None:
     axes.grid(False, axis="y")
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A picture [H, W, 3], 8 bit, as what an HTML image takes for its address."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def coloured_error(error: np.ndarray) -> np.ndarray:
+    """[H, W] 8 bit -> [H, W, 3]."""
+    colours = (np.asarray(matplotlib.colormaps[ERROR_COLOURS](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
+    return colours[error]

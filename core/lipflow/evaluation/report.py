@@ -5,19 +5,16 @@ Every figure in it is read from the results; the exhibits add pictures, curves a
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from PIL import Image
 
 from lipflow.checks import InputError
+from lipflow.evaluation.drawing import coloured_error, data_uri
 from lipflow.evaluation.exhibits import ERROR_SCALE, FILE, Exhibits, Panel, PlaneCodes, Strip
 from lipflow.evaluation.figures import (
     calibration_figure,
@@ -40,7 +37,6 @@ __all__ = ["markdown_table", "read_results", "render_report", "save_report", "wr
 
 RESULTS = "results.json"
 REPORT = "report.html"
-_ERROR_COLOURS = "inferno"
 _SCALARS = (("sigma_q", 3), ("sigma_p", 3), ("log_abs_det", 1), ("nll", 1))
 _VALIDATION = (("reconstruction_psnr", 2), ("start_psnr", 2))
 
@@ -132,7 +128,7 @@ def render_report(results: Json, exhibits: Exhibits) -> str:
         contents=contents,
         measures=MEASURES,
         tables=tables,
-        scale=_data_uri(_coloured(np.arange(256, dtype=np.uint8)[None])),
+        scale=data_uri(coloured_error(np.arange(256, dtype=np.uint8)[None])),
         error_scale=ERROR_SCALE,
         impoverishment=results["impoverishment"] and impoverishment_figure(results["impoverishment"]),
         codes=codes,
@@ -205,22 +201,10 @@ def _panel(panel: Panel) -> Json:
     figures += [f"{panel.geom_mm:.2f} mm"] if panel.geom_mm is not None else []
     return {
         "title": panel.title,
-        "picture": _data_uri(panel.picture),
-        "error": None if panel.error is None else _data_uri(_coloured(panel.error)),
+        "picture": data_uri(panel.picture),
+        "error": None if panel.error is None else data_uri(coloured_error(panel.error)),
         "caption": ", ".join(figures),
     }
-
-
-def _coloured(error: np.ndarray) -> np.ndarray:
-    """[H, W] 8 bit -> [H, W, 3]."""
-    colours = (np.asarray(matplotlib.colormaps[_ERROR_COLOURS](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
-    return colours[error]
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _codes(codes: PlaneCodes, name: str) -> Json:
