@@ -58,6 +58,7 @@ class AvatarInfo:
     vertices: FloatArray  # [V, 3] mm, that face
     keypoints: FloatArray  # [L, 2] in [0, 1], that face's landmarks under the keypoint camera
 
+    attention: tuple[float, ...] | None  # how much each headset camera counts in the prior's encoder; None: no such one
 
 @dataclass(frozen=True, eq=False)
 class Shape:

@@ -21,6 +21,7 @@ from lipflow.checks import InputError
 from lipflow.colour import to_display
 from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.observations import Observation
+from lipflow.nets.encoders import HmcEncoder
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
 from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
@@ -114,6 +115,7 @@ def describe(avatar: Avatar, name: str, path: Path | None = None) -> AvatarInfo:
         keypoints=keypoints[0].cpu().numpy().copy(),
     )
 
+        attention=tuple(avatar.driver.view_weights().tolist()) if isinstance(avatar.driver, HmcEncoder) else None,
 
 def decode_shape(avatar: Avatar, info: AvatarInfo, z: FloatArray, serial: int) -> Shape:
     """The mesh of a code, as the views take it; a fraction of a millisecond."""

@@ -41,6 +41,11 @@ PATHS = {
     "later": "M9.5 5.5L16 12l-6.5 6.5",
     "loop": "M17 4l3 3-3 3M4 11.5V10a3 3 0 0 1 3-3h13M7 20l-3-3 3-3M20 12.5V14a3 3 0 0 1-3 3H4",
     "cube": "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
+    "beside": "M3.5 6h7v12h-7zM13.5 6h7v12h-7z",
+    "flicker": "M13.5 3.5L5.5 13.5H11l-.8 7 8.3-10.5H13z",
+    "difference": "M12 4.5v9M7.5 9h9M7.5 18.5h9",
+    "columns": "M4 5h7v14H4zM13 5h7v14h-7z",
+    "split": "M4 5h16v14H4zM12 3v18M9.5 12h-2M14.5 12h2",
     "dice": "M5 5h14v14H5zM9 9h.1M15 9h.1M12 12h.1M9 15h.1M15 15h.1",
 }
 

@@ -16,6 +16,7 @@ from lipflow_studio.actions import ACTIONS, ActionRow, Ask
 from lipflow_studio.opening import KINDS
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.recent import Recent
+from lipflow_studio.parts.headset_display import HeadsetDisplay
 from lipflow_studio.session import Session
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Menus(QObject):
             session.undo_stack.cleanChanged,
             session.part(Desk).theme_changed,
         )
+            session.part(HeadsetDisplay).display_changed,
         for change in changes:
             change.connect(self.refresh)
         session.part(Desk).action_asked.connect(lambda name: self.actions[name].trigger())

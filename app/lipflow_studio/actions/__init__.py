@@ -30,3 +30,4 @@ GESTURES = (
 )
 
 __all__ = ["ACTIONS", "GESTURES", "ActionRow", "Ask", "open_files"]
+    ("Headset", "drag, arrow keys", "move the line of the split pictures"),

@@ -9,6 +9,7 @@ from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.keyframes import Keyframes
+from lipflow_studio.parts.headset_display import HeadsetDisplay
 from lipflow_studio.parts.latent import Latent
 from lipflow_studio.parts.log import Log
 from lipflow_studio.parts.posterior import Posterior
@@ -34,3 +35,4 @@ PARTS: tuple[type[Part], ...] = (
 )  # in this order: one may listen to those above it
 
 __all__ = ["PARTS", "Part"]
+    HeadsetDisplay,

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 from lipflow.colour import DISPLAY_GAMMA
 from lipflow_studio.document import FitUpdate, FloatArray, FrontalImage, Source
 from lipflow_studio.session import Session
-from lipflow_studio.views.hmc_view import CameraTriple
+from lipflow_studio.views.camera_triple import CameraTriple
 from lipflow_studio.widgets.make import dressed, label
 
 SHOWN_HEIGHT = 480  # pixels of what is drawn at most; a photograph has more

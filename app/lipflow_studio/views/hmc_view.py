@@ -1,92 +1,35 @@
-"""The headset's three cameras, each as it was seen, as it is rendered, and where the two differ."""
+"""The headset's three cameras: what they saw, what is rendered for them, and the ways to compare the two."""
 
 from __future__ import annotations
 
-import numpy as np
-from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QFont, QImage, QPainter, QPaintEvent
+import functools
+
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
+    QDoubleSpinBox,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
-    QSizePolicy,
     QStackedLayout,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from lipflow_studio.document import CAMERA_NAMES, FitUpdate, FloatArray, HeadsetImages, Source
+from lipflow_studio.document import CAMERA_NAMES, FitUpdate, HeadsetImages, Source
+from lipflow_studio.parts.headset_display import MODES, RATES, Display, HeadsetDisplay
 from lipflow_studio.session import Session
-from lipflow_studio.theme import current
-from lipflow_studio.widgets.make import button, dressed, label
+from lipflow_studio.views.camera_triple import CameraTriple
+from lipflow_studio.widgets.make import button, dressed, label, tool
 
-ERROR_WHITE = 0.25  # absolute difference that is drawn brightest
-ROWS = ("input", "render", "error")
-
-
-def _error_colours() -> np.ndarray:
-    """[256, 3] bytes from black over red and orange to white; lightness grows evenly."""
-    stops = np.array([[0, 0, 0], [72, 16, 68], [171, 36, 71], [233, 100, 50], [251, 180, 80], [252, 250, 220]], float)
-    at = np.linspace(0, len(stops) - 1, 256)
-    low = np.minimum(at.astype(int), len(stops) - 2)
-    return (stops[low] + (at - low)[:, None] * (stops[low + 1] - stops[low])).astype(np.uint8)
-
-
-ERROR_COLOURS = _error_colours()
-
-
-class CameraTriple(QWidget):
-    """One camera: input, render and error side by side, each with its caption."""
-
-    GAP, CAPTION = 6, 16
-
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.name = name
-        self._pixels: list[np.ndarray | None] = [None, None, None]
-        self.note = ""
-        self.setMinimumSize(QSize(150, 70))
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-
-    def show_input(self, image: FloatArray) -> None:
-        self._pixels = [np.ascontiguousarray((image * 255).astype(np.uint8)), None, None]
-        self.note = ""
-        self.update()
-
-    def show_render(self, render: FloatArray, error: FloatArray) -> None:
-        self._pixels[1] = np.ascontiguousarray((np.clip(render, 0, 1) * 255).astype(np.uint8))
-        index = (np.clip(error / ERROR_WHITE, 0, 1) * 255).astype(np.uint8)
-        self._pixels[2] = np.ascontiguousarray(ERROR_COLOURS[index])
-        self.note = f"mean error {error.mean():.3f}"
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        if self._pixels[0] is not None:
-            self._paint(painter, *self._pixels[0].shape[:2])
-        painter.end()
-
-    def _paint(self, painter: QPainter, height: int, width: int) -> None:
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        room = (self.width() - 2 * self.GAP) / 3
-        scale = min(room / width, (self.height() - 2 * self.CAPTION) / height)
-        w, h = width * scale, height * scale
-        left = (self.width() - 3 * w - 2 * self.GAP) / 2
-        top = self.CAPTION + (self.height() - 2 * self.CAPTION - h) / 2
-        small = QFont(self.font())
-        small.setPixelSize(11)
-        painter.setFont(small)
-        painter.setPen(QColor(current().text))
-        across = QRectF(left, top - self.CAPTION, 3 * w + 2 * self.GAP, self.CAPTION - 2)
-        painter.drawText(across, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self.name)
-        painter.setPen(QColor(current().muted))
-        painter.drawText(across, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self.note)
-        for i, (pixels, caption) in enumerate(zip(self._pixels, ROWS)):
-            box = QRectF(left + i * (w + self.GAP), top, w, h)
-            painter.fillRect(box, QColor(current().window))
-            if pixels is not None:
-                painter.drawImage(box, _image(pixels))
-            under = QRectF(box.left(), box.bottom() + 1, w, self.CAPTION)
-            painter.drawText(under, Qt.AlignmentFlag.AlignCenter, caption)
+ICONS = {"side": "beside", "flicker": "flicker", "split": "split", "difference": "difference"}
+TIPS = {
+    "side": "Input, render and their difference beside each other",
+    "flicker": "Input and render take turns in one place (H): what differs moves",
+    "split": "One picture, the input left of a line and the render right of it; drag the line (Shift+H)",
+    "difference": "The absolute difference alone, large",
+}
 
 
 class HmcView(QWidget):
@@ -99,20 +42,60 @@ class HmcView(QWidget):
         super().__init__(parent)
         self._session = session
         self.setAcceptDrops(True)
+        self._display = session.part(HeadsetDisplay)
         self.cameras = [CameraTriple(name) for name in CAMERA_NAMES]
+        self.flicker = QTimer(self)
+        self.flicker.timeout.connect(self._flip)
         self._stack = QStackedLayout(self)
         self._stack.setContentsMargins(0, 0, 0, 0)
         shown = dressed(QWidget(), "panel")
         row = QHBoxLayout(shown)
         row.setContentsMargins(8, 2, 8, 2)
         row.setSpacing(14)
+        row.addLayout(self._switch())
         for camera in self.cameras:
             row.addWidget(camera, 1)
+            camera.divider_moved.connect(lambda share: self._display.set_display(divider=share))
         self._stack.addWidget(self._invitation())
         self._stack.addWidget(shown)
         session.headset_changed.connect(self._show_images)
         session.fit_changed.connect(self._show_fit)
+        session.avatar_changed.connect(lambda _: self._show_weights())
+        self._display.display_changed.connect(self._show_display)
         self._show_images(session.headset)
+        self._show_fit(session.fit)
+        self._show_weights()
+        self._show_display(self._display.display)
+
+    def _switch(self) -> QVBoxLayout:
+        """The ways to compare, and how fast they take turns."""
+        self.modes: dict[str, QToolButton] = {}
+        grid = QGridLayout()
+        grid.setSpacing(3)
+        for place, mode in enumerate(MODES):
+            made = tool(ICONS[mode], TIPS[mode], functools.partial(self._display.set_display, mode=mode))
+            made.setAccessibleName(MODES[mode])
+            made.setCheckable(True)
+            self.modes[mode] = made
+            grid.addWidget(made, place // 2, place % 2)
+        self.rate = dressed(QDoubleSpinBox(), "rate", "How often a second input and render take turns")
+        self.rate.setRange(*RATES)
+        self.rate.setSingleStep(0.5)
+        self.rate.setDecimals(1)
+        self.rate.setSuffix(" Hz")
+        self.rate.setFixedWidth(74)
+        self.rate.setKeyboardTracking(False)
+        self.rate.valueChanged.connect(lambda rate: self._display.set_display(rate=rate))
+        policy = self.rate.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.rate.setSizePolicy(policy)
+        column = QVBoxLayout()
+        column.setSpacing(5)
+        column.addStretch(1)
+        column.addLayout(grid)
+        column.addWidget(self.rate)
+        column.addStretch(1)
+        return column
 
     def _invitation(self) -> QWidget:
         page = dressed(QWidget(), "panel")
@@ -151,6 +134,47 @@ class HmcView(QWidget):
             for camera, image in zip(self.cameras, headset.images):
                 camera.show_input(image)
 
+        self._keep_time()
+
+    def _show_weights(self) -> None:
+        info = self._session.avatar_info
+        weights = None if info is None else info.attention
+        for place, camera in enumerate(self.cameras):
+            camera.show_weight(None if weights is None else weights[place])
+
+    def _show_display(self, display: Display) -> None:
+        for mode, made in self.modes.items():
+            made.setChecked(mode == display.mode)
+        with QSignalBlocker(self.rate):
+            self.rate.setValue(display.rate)
+        self.rate.setVisible(display.mode == "flicker")
+        for camera in self.cameras:
+            camera.show_display(display)
+        self._keep_time()
+
+    def _flip(self) -> None:
+        for camera in self.cameras:
+            camera.flip(not camera.flipped)
+
+    def _keep_time(self) -> None:
+        """Flicker only where somebody sees it."""
+        display = self._display.display
+        self.flicker.setInterval(round(500 / display.rate))
+        if display.mode == "flicker" and self.isVisible() and self._session.headset is not None:
+            self.flicker.start()
+        else:
+            self.flicker.stop()
+            for camera in self.cameras:
+                camera.flip(False)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._keep_time()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._keep_time()
+
     def _show_fit(self, update: FitUpdate | None) -> None:
         headset = self._session.headset
         if update is None or headset is None or update.source is not Source.HEADSET:
@@ -167,10 +191,3 @@ class HmcView(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         self._session.open_headset_images([url.toLocalFile() for url in event.mimeData().urls()])
         event.acceptProposedAction()
-
-
-def _image(pixels: np.ndarray) -> QImage:
-    height, width = pixels.shape[:2]
-    gray = pixels.ndim == 2
-    form = QImage.Format.Format_Grayscale8 if gray else QImage.Format.Format_RGB888
-    return QImage(pixels.data, width, height, width * (1 if gray else 3), form)

@@ -113,6 +113,11 @@ class HmcEncoder(nn.Module):
         return (features * torch.softmax(self.attention, dim=-1)).sum(-1)
 
     @torch.no_grad()
+    def view_weights(self) -> Tensor:
+        """How much each view counts in h: its attention weight, the mean over h's features; [3], 1 together."""
+        return torch.softmax(self.attention, dim=-1).mean(0)
+
+    @torch.no_grad()
     def start_from(self, hmc: Tensor) -> None:
         """Take the pixels' mean and spread from training images [N, 3, h, w]."""
         self.mean.copy_(hmc.mean((0, 2, 3)))
