@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.interpolate import PchipInterpolator
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from lipflow.avatar import Avatar
@@ -38,6 +36,8 @@ class Projection:
         if len(codes) < 2 or not np.isfinite(codes).all():
             got = f"{len(codes)}" if len(codes) < 2 else "NaN or infinite numbers"
             raise InputError("codes", expected="at least 2 finite ones", got=got)
+        from sklearn.decomposition import PCA  # slow to import: the studio shows its first face before
+
         with np.errstate(invalid="ignore"):  # equal codes have no variance to take shares of
             pca = PCA(min(dimensions, *codes.shape), svd_solver="full").fit(codes.astype(np.float64))
         axes = pca.components_
@@ -195,6 +195,8 @@ def interpolated(keys: Codes, at: npt.NDArray[np.floating], *, closed: bool = Fa
         raise InputError("keys", expected="at least 2 codes", got=len(keys))
     if len(at) and not (at.min() >= 0 and at.max() <= 1):
         raise InputError("at", expected="times between 0 and 1", got=f"{at.min()} to {at.max()}")
+    from scipy.interpolate import PchipInterpolator  # slow to import, and needed here alone
+
     if not closed:
         times = np.linspace(0.0, 1.0, len(keys))
         return np.asarray(PchipInterpolator(times, keys)(at), np.float32)
