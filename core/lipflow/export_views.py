@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,9 @@ def in_words(observation: Observation) -> str:
     return _kind(observation)[0]
 
 
-def stacked(pictures: Sequence[Picture]) -> Picture:
-    """Pictures of one width below each other."""
-    return np.concatenate(list(pictures), axis=0)
+def given_picture(avatar: Avatar, observation: Observation, z: npt.NDArray[np.float32]) -> Picture:
+    """What was seen, all cameras below each other, [h, w, 3]; ``z`` [Z] is any code."""
+    return np.concatenate([view.given for view in observed_views(avatar, observation, z)], axis=0)
 
 
 def _headset_views(avatar: Avatar, observation: HmcObservation, z: Tensor) -> list[ObservedView]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lipflow.avatar import Avatar
-from lipflow.commands.fit import Fit
+from lipflow.commands.fit import FitInput
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
@@ -25,7 +25,7 @@ from lipflow.serial import to_json
 
 
 @dataclass(frozen=True)
-class Uncertainty(Fit):
+class Uncertainty(FitInput):
     """Fit an avatar, then sample the posterior and probe what the observation cannot see; write arrays and figures.
 
     Into --out: posterior.npz, probe.npz, with --starts modes.npz, and uncertainty.json.
