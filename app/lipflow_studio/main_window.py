@@ -6,13 +6,15 @@ from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPixmap
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from lipflow.checks import InputError
 from lipflow_studio import dialogs
 from lipflow_studio.actions import open_files
 from lipflow_studio.menus import Menus
 from lipflow_studio.panels import PANELS
+from lipflow_studio.panels.compare_panel import ComparePanel
+from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.files import Files
 from lipflow_studio.session import Session
@@ -42,6 +44,10 @@ class MainWindow(QMainWindow):
         self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.BottomDockWidgetArea)
         self.head = HeadView(session)
+        self.compare = ComparePanel(session)
+        self.middle = QStackedWidget()
+        self.middle.addWidget(self.head)
+        self.middle.addWidget(self.compare)
         self.banner = Banner(session)
         self.setCentralWidget(self._centre())
         self._titles = QTimer(self, interval=0, singleShot=True)  # docks move in bursts
@@ -66,7 +72,7 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.banner)
         column.addWidget(RecoveryOffer(self.session))
-        column.addWidget(self.head, 1)
+        column.addWidget(self.middle, 1)
         column.addWidget(HintBar(self.session))
         return centre
 
@@ -110,6 +116,7 @@ class MainWindow(QMainWindow):
     def picture(self) -> QPixmap:
         """The window as it is on the screen, with the 3D view at its best."""
         self.head.canvas.refine()
+        self.compare.canvas.faces.refine()
         return self.grab()
 
     # What the Session asks of the window
@@ -119,6 +126,8 @@ class MainWindow(QMainWindow):
         files = session.part(Files)
         for change in (session.avatar_changed, files.path_changed, files.modified_changed):
             change.connect(self._show_title)
+        compare = session.part(Compare)
+        compare.active_changed.connect(lambda on: self.middle.setCurrentWidget(self.compare if on else self.head))
         desk.panel_asked.connect(self._show_panel)
         desk.layout_asked.connect(self._arrange)
         desk.sheet_asked.connect(lambda name: dialogs.SHEETS[name](self, self.session, self.head.canvas.gl_name).show())

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 from lipflow import embedded
 from lipflow_studio.actions import ACTIONS, ActionRow, Ask
 from lipflow_studio.opening import KINDS
+from lipflow_studio.panels.compare_panel import fill_adding
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.headset_display import HeadsetDisplay
@@ -170,4 +171,9 @@ def _toggle(window: MainWindow, name: str, dock: QDockWidget) -> None:
 
 
 # Submenus that are filled whenever they open.
-FILLED: dict[str, Callable[[MainWindow, QMenu], None]] = {"embedded": _embedded, "recent": _recent, "panels": _panels}
+FILLED: dict[str, Callable[[MainWindow, QMenu], None]] = {
+    "embedded": _embedded,
+    "recent": _recent,
+    "panels": _panels,
+    "contenders": lambda window, menu: fill_adding(window.session, menu),
+}

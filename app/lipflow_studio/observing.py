@@ -9,7 +9,7 @@ import torch
 
 from lipflow.fitting import FitConfig
 from lipflow.observations import FrontalObservation, HmcObservation, Observation
-from lipflow_studio.document import Document, Source
+from lipflow_studio.document import AvatarInfo, Document, Source
 from lipflow_studio.dragging import DraggedKeypoints
 
 PICTURES_EVERY = 3  # iterations of a headset fit between two shown renders
@@ -25,13 +25,18 @@ def observation_of(document: Document, device: torch.device) -> Observation:
     return OBSERVATIONS[document.source](document, device)
 
 
+def drives(source: Source, info: AvatarInfo) -> bool:
+    """Whether the avatar's own prior can be had under this source: it is driven by it, or by nothing."""
+    return info.driving in (None, DRIVES.get(source))
+
+
 def with_config(document: Document, device: torch.device) -> Document:
     """The document with a configuration for its source: its own, or else the one that suits the observation."""
     if document.config is not None or document.info is None:
         return document
     config = replace(FitConfig.for_observation(observation_of(document, device)), pictures_every=PICTURES_EVERY)
-    if document.info.driving not in (None, DRIVES.get(document.source)):
-        config = replace(config, prior="standard-normal")  # this source does not drive the avatar's own prior
+    if not drives(document.source, document.info):
+        config = replace(config, prior="standard-normal")
     return replace(document, configs={**document.configs, document.source: config})
 
 

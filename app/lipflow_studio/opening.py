@@ -107,6 +107,16 @@ def kind_of(paths: list[Path]) -> FileKind:
     raise InputError("files", expected=f"{', '.join(others)} or {last}", got=got)
 
 
+def avatar_file(which: str) -> Path:
+    """The file of an avatar given by an embedded one's name, by its file, or by the folder of the run that trained it.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    folder = Path(which)
+    return folder / "avatar.safetensors" if folder.is_dir() else embedded.find_avatar(which)
+
+
 def load_avatar(path: Path, device: torch.device) -> tuple[Avatar, AvatarInfo]:
     """An avatar for inference, and what the views need of it.
 

@@ -6,11 +6,19 @@ a new menu is a module with ``ROWS`` and its place below.
 
 from __future__ import annotations
 
-from lipflow_studio.actions import edit, file, fit, help, latent, view
+from lipflow_studio.actions import compare, edit, file, fit, help, latent, view
 from lipflow_studio.actions.file import open_files
 from lipflow_studio.actions.row import ActionRow, Ask
 
-ACTIONS: tuple[ActionRow, ...] = (*file.ROWS, *edit.ROWS, *view.ROWS, *fit.ROWS, *latent.ROWS, *help.ROWS)
+ACTIONS: tuple[ActionRow, ...] = (
+    *file.ROWS,
+    *edit.ROWS,
+    *view.ROWS,
+    *fit.ROWS,
+    *latent.ROWS,
+    *compare.ROWS,
+    *help.ROWS,
+)
 
 # What mouse and keys do in a view: the view, the gesture, what comes of it.
 GESTURES = (
@@ -26,6 +34,7 @@ GESTURES = (
     ("Latent spaces", "point, click", "see a dot's face, load it"),
     ("Latent spaces", "arrow keys, Return", "the same from dot to dot (Shift: orbit in three dimensions)"),
     ("Latent spaces", "drag, wheel, + −", "pan or orbit, zoom; Home or double click frames"),
+    ("Compare", "drag, wheel", "turn, pan and zoom all heads; the divider moves by drag and ← →"),
     ("Keyframes", "Return, Delete, Ctrl+← →", "show, remove, move the chosen one"),
 )
 

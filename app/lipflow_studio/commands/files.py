@@ -18,7 +18,7 @@ from lipflow.observation_files import load_keypoints as read_keypoints
 from lipflow.observation_files import save_keypoints as write_keypoints
 from lipflow_studio.commands import command
 from lipflow_studio.document import AvatarInfo, Document, FrontalImage, HeadsetImages, KeypointSet, Source
-from lipflow_studio.opening import in_camera_order, is_photograph, kind_of, load_avatar, load_headset
+from lipflow_studio.opening import avatar_file, in_camera_order, is_photograph, kind_of, load_avatar, load_headset
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -45,9 +45,7 @@ def open_avatar(session: Session, which: str) -> None:
             session.opened.emit("avatar", [which])
 
     def load() -> tuple[Avatar, AvatarInfo]:
-        folder = Path(which)
-        path = folder / "avatar.safetensors" if folder.is_dir() else embedded.find_avatar(which)
-        return load_avatar(path, session.device)
+        return load_avatar(avatar_file(which), session.device)
 
     session.runner.load(f"Opening {Path(which).stem}", load, use)
 

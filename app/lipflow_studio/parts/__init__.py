@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
@@ -31,6 +32,7 @@ PARTS: tuple[type[Part], ...] = (
     Keyframes,
     Posterior,
     Captures,
+    Compare,
     Training,
 )  # in this order: one may listen to those above it
 

@@ -174,6 +174,11 @@ class Captures(Part):
         if missing and self._small is not None:
             self._small.send(missing)
 
+    @property
+    def truth_of_observation(self) -> Truth | None:
+        """What the face really looks like that is fitted at present, where that is known."""
+        return self.truth if self._is_of_frame() else None
+
     def saved(self) -> Mapping[str, Any]:
         if self.info is None:
             return {}

@@ -1,0 +1,91 @@
+"""The Compare menu: contenders, how they are shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lipflow_studio.actions.row import ActionRow, Ask, has_avatar
+from lipflow_studio.parts.compare import Compare
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
+
+AVATARS = "Avatars (*.safetensors)"
+
+
+def _toggle(session: Session) -> None:
+    compare = session.part(Compare)
+    if compare.active:
+        compare.stop()
+    else:
+        compare.start()
+
+
+def _toggle_split(session: Session) -> None:
+    compare = session.part(Compare)
+    compare.set_layout("side" if compare.options.layout == "split" else "split")
+
+
+def _has_contenders(session: Session) -> bool:
+    return bool(session.part(Compare).contenders)
+
+
+ROWS = (
+    ActionRow(
+        "&Compare",
+        "compare",
+        "Compare…",
+        ("Shift+C",),
+        _toggle,
+        "Fit several avatars, or one under several priors, to the same observation side by side",
+        enabled=has_avatar,
+        checked=lambda s: s.part(Compare).active,
+    ),
+    ActionRow("&Compare", "separator"),
+    ActionRow(
+        "&Compare",
+        "compare_open",
+        "Add the open avatar",
+        (),
+        lambda s: s.part(Compare).add(),
+        "As a contender under its own prior",
+        enabled=has_avatar,
+    ),
+    ActionRow("&Compare/Add to comparison", "contenders"),
+    ActionRow(
+        "&Compare",
+        "compare_file",
+        "Add an avatar's file…",
+        (),
+        lambda s, path: s.part(Compare).add(path),
+        ask=Ask("Add an avatar to the comparison", AVATARS),
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "&Compare",
+        "compare_clear",
+        "Remove all contenders",
+        (),
+        lambda s: s.part(Compare).clear(),
+        enabled=_has_contenders,
+    ),
+    ActionRow("&Compare", "separator"),
+    ActionRow(
+        "&Compare",
+        "compare_split",
+        "Split view",
+        ("Shift+S",),
+        _toggle_split,
+        "Two faces laid over each other, with a divider to drag",
+        checked=lambda s: s.part(Compare).options.layout == "split",
+    ),
+    ActionRow(
+        "&Compare",
+        "compare_restart",
+        "Begin all fits anew",
+        (),
+        lambda s: s.part(Compare).restart(),
+        "From each prior's guess",
+        enabled=_has_contenders,
+    ),
+)

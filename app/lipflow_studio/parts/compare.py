@@ -1,0 +1,409 @@
+"""Two to four contenders, avatars or settings of the prior, fitted to the present observation side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from PySide6.QtCore import QTimer, Signal
+
+from lipflow import embedded
+from lipflow.avatar import Avatar
+from lipflow.checks import InputError
+from lipflow_studio.commands import command
+from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare
+from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, Contender, Standing
+from lipflow_studio.document import AvatarInfo, Source
+from lipflow_studio.observing import observation_of
+from lipflow_studio.opening import avatar_file, load_avatar
+from lipflow_studio.parts.base import Part
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.workers import Failure, Worker
+
+if TYPE_CHECKING:
+    from lipflow_studio.session import Session
+
+POLL_MS = 40
+SAVED = {"contenders", "layout", "split", "pair", "active"}  # what session files hold of it
+
+Loaded = tuple[Avatar, AvatarInfo]
+
+
+class Compare(Part):
+    """Loads one avatar at a time; fits all of them in one thread, an iteration of each in turns.
+
+    Another set of contenders begins anew, so that all have had the same.
+    """
+
+    name: ClassVar[str] = "compare"
+
+    contenders_changed = Signal(object)  # tuple[Contender, …]
+    active_changed = Signal(bool)
+    options_changed = Signal(object)  # CompareOptions
+    at_changed = Signal(int)  # the iteration that is shown; LIVE
+    update_changed = Signal(object)  # ComparisonUpdate | None
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.contenders: tuple[Contender, ...] = ()
+        self.active = False
+        self.options = CompareOptions()
+        self.at = LIVE
+        self.update: ComparisonUpdate | None = None
+        self._avatars: dict[AvatarInfo, Avatar] = {}  # of the contenders
+        self._fitted: tuple[int, ...] = ()  # places of those that the worker has
+        self._failures: tuple[Failure | None, ...] = ()  # that were reported
+        self._waiting: deque[Contender] = deque()  # to be loaded
+        self._loader: Worker[None, Loaded] | None = None
+        self._worker: Worker[CompareRequest, ComparisonUpdate] | None = None
+        self._retired: list[Worker[Any, Any]] = []
+        self._given: tuple[object, object] = (None, None)  # the source and its images that were sent last
+        self._serial = 0
+        self._timer = QTimer(self, interval=POLL_MS)
+        self._timer.timeout.connect(self._poll)
+        session.observation_sent.connect(lambda _: self._follow())
+        session.avatar_changed.connect(lambda _: self._follow())
+        session.fit_config_changed.connect(lambda _: self._follow())
+        session.camera_changed.connect(lambda camera: self._send(CompareRequest(view=camera.view)))
+        session.part(Captures).truth_changed.connect(lambda _: self._follow(same=True))
+
+    # Commands
+
+    @command()
+    def add(self, which: str = "", prior: str = "own") -> None:
+        """Add a contender: an embedded avatar by its name, one by its file or its run's folder, or the open one ("").
+
+        ``prior`` is what it is fitted under: "own", "standard-normal" or "no-likelihood".
+        """
+        try:
+            self._add(which, prior)
+        except InputError as error:
+            self.session.report(error)
+
+    @command()
+    def remove(self, index: int) -> None:
+        """Take a contender out, by its place."""
+        if self._is_place(index):
+            left = tuple(c for i, c in enumerate(self.contenders) if i != index)
+            if max(self.options.pair) >= len(left):
+                self._put_options(pair=(0, 1))
+            self._put_contenders(left)
+
+    @command()
+    def clear(self) -> None:
+        """Take all contenders out."""
+        self._put_contenders(())
+
+    @command()
+    def set_prior(self, index: int, prior: str) -> None:
+        """Fit a contender under another setting of the prior."""
+        if prior not in PRIORS:
+            self.session.report(_no_prior(prior))
+        elif self._is_place(index) and prior != self.contenders[index].prior:
+            changed = replace(self.contenders[index], prior=prior)
+            self._put_contenders(tuple(changed if i == index else c for i, c in enumerate(self.contenders)))
+
+    @command()
+    def start(self) -> None:
+        """Show the comparison; the open avatar is the first contender where there is none."""
+        if self.session.avatar_info is None:
+            self.session.report(InputError("comparison", expected="an open avatar", got="none"))
+            return
+        if not self.contenders:
+            self._add("", "own")
+        self._put_active(True)
+
+    @command()
+    def stop(self) -> None:
+        """Back to the one head; the contenders stay for the next time."""
+        self._put_active(False)
+
+    @command()
+    def restart(self) -> None:
+        """All fits begin anew where the configuration says: the prior's guess, zero or a sample."""
+        self._put_at(LIVE)
+        self._send(CompareRequest(restart=True))
+
+    @command(same=lambda at: "scrub")
+    def scrub(self, at: int) -> None:
+        """Show all contenders at an iteration of theirs; −1: at the newest, from now on."""
+        self._put_at(max(int(at), LIVE))
+        self._send(CompareRequest(at=self.at))
+
+    @command()
+    def set_layout(self, layout: str) -> None:
+        """Show the faces "side" by side, or two laid over each other, "split" by a divider."""
+        self._set_options(layout=layout)
+
+    @command(same=lambda split: "split")
+    def set_split(self, split: float) -> None:
+        """Put the divider somewhere, 0–1 of the width from the left."""
+        self._set_options(split=split)
+
+    @command()
+    def set_pair(self, left: int, right: int) -> None:
+        """Choose the contenders on either side of the divider, by their places."""
+        self._set_options(pair=(left, right))
+
+    # Part
+
+    @property
+    def busy(self) -> bool:
+        return self._loader is not None
+
+    @property
+    def running(self) -> bool:
+        """Whether a contender's fit goes on."""
+        return self.update is not None and self.update.running
+
+    def saved(self) -> Mapping[str, Any]:
+        kept = [{"which": c.which, "prior": c.prior} for c in self.contenders if c.which]
+        if not kept:
+            return {}
+        options = self.options
+        shown = {"layout": options.layout, "split": options.split, "pair": list(options.pair), "active": self.active}
+        return {"contenders": kept, **shown}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """The avatars are loaded again, one by one; one that is gone is left out."""
+        self._put_active(False)
+        self._put_contenders(())
+        self._put_options(**vars(CompareOptions()))
+        if not saved:
+            return
+        listed = saved.get("contenders")
+        if set(saved) != SAVED or not isinstance(listed, list) or len(listed) > MOST:
+            raise InputError("session, comparison", expected=", ".join(sorted(SAVED)), got=", ".join(sorted(saved)))
+        pair = saved["pair"]
+        options = CompareOptions(saved["layout"], saved["split"], tuple(pair) if isinstance(pair, list) else pair)
+        self._put_options(**vars(options))
+        for entry in listed:
+            if not isinstance(entry, dict) or not isinstance(entry.get("which"), str) or not entry["which"]:
+                raise InputError("session, comparison", expected="avatars and priors", got=repr(entry)[:60])
+            self._restore_one(entry["which"], entry.get("prior"))
+        self._put_active(saved["active"] is True)
+
+    def close(self) -> bool:
+        self._timer.stop()
+        self._waiting.clear()
+        self._retire()
+        self._retired = [worker for worker in self._retired if not worker.stop()]
+        return not self._retired
+
+    # Inside: contenders
+
+    def _add(self, which: str, prior: str) -> None:
+        session = self.session
+        if not isinstance(prior, str) or prior not in PRIORS:
+            raise _no_prior(prior)
+        if len(self.contenders) >= MOST:
+            raise InputError(
+                "comparison", expected=f"at most {MOST} contenders", got="one more", mend="remove one first"
+            )
+        if which:
+            path = avatar_file(which)
+            name = which if embedded.embedded_avatars().get(which) == path else str(path.absolute())
+            title = path.parent.name if path.name == "avatar.safetensors" else path.stem
+            contender = Contender(name, title, prior)
+            loaded = self._loaded_already(path)
+            if loaded is None:
+                self._waiting.append(contender)
+            else:
+                contender = self._with_avatar(contender, loaded)
+        else:
+            if session.avatar is None or session.avatar_info is None:
+                raise InputError("comparison", expected="an open avatar", got="none")
+            contender = Contender(_where(session.avatar_info), session.avatar_info.name, prior)
+            contender = self._with_avatar(contender, (session.avatar, session.avatar_info))
+        self._put_contenders((*self.contenders, contender))
+        self._load()
+
+    def _restore_one(self, which: str, prior: Any) -> None:
+        try:
+            self._add(which, prior)
+        except InputError as error:
+            self.session.report(error)
+
+    def _loaded_already(self, path: Path) -> Loaded | None:
+        """The avatar of a file that is open or a contender."""
+        session = self.session
+        open_one = (
+            () if session.avatar is None or session.avatar_info is None else ((session.avatar_info, session.avatar),)
+        )
+        for info, avatar in (*open_one, *self._avatars.items()):
+            if info.path is not None and info.path.absolute() == path.absolute():
+                return avatar, info
+        return None
+
+    def _with_avatar(self, contender: Contender, loaded: Loaded) -> Contender:
+        avatar, info = loaded
+        self._avatars[info] = avatar
+        return replace(contender, title=info.name, info=info)
+
+    def _load(self) -> None:
+        """Load the next avatar that waits for it."""
+        if self._loader is None and self._waiting:
+            path, device = avatar_file(self._waiting[0].which), self.session.device
+
+            def once() -> Any:
+                yield load_avatar(path, device)
+
+            self._loader = Worker(once, name="contender").start()
+            self._timer.start()
+            self.session.busy_changed.emit(f"Opening {self._waiting[0].title}")
+
+    def _poll_loader(self, loader: Worker[None, Loaded]) -> None:
+        alive = loader.alive  # asked first: one that ends after this is read at the next poll
+        loaded, failure = loader.take(), loader.take_failure()
+        if loaded is None and failure is None and alive:
+            return
+        self._loader = None
+        self.session.busy_changed.emit("")
+        contender = self._waiting.popleft()
+        if failure is not None:
+            self.session.report(failure.error, failure.details)
+        if contender in self.contenders:  # it may have been removed meanwhile
+            found = [] if loaded is None else [self._with_avatar(contender, loaded)]
+            place = self.contenders.index(contender)
+            self._put_contenders((*self.contenders[:place], *found, *self.contenders[place + 1 :]))
+        self._load()
+
+    def _put_contenders(self, contenders: tuple[Contender, ...]) -> None:
+        self.contenders = contenders
+        kept = {c.info for c in contenders}
+        self._avatars = {info: avatar for info, avatar in self._avatars.items() if info in kept}
+        self._work()
+        self.contenders_changed.emit(contenders)
+
+    # Inside: the fits
+
+    def _put_active(self, on: bool) -> None:
+        if on is not self.active:
+            self.active = on
+            self._work()
+            self.active_changed.emit(on)
+
+    def _work(self) -> None:
+        """A new worker with the present contenders, if they are looked at; what ran before is let go."""
+        self._retire_worker()
+        self._put_at(LIVE)
+        places = tuple(i for i, c in enumerate(self.contenders) if c.info is not None)
+        self._fitted, self._failures = places, (None,) * len(places)
+        ready = [self.contenders[i] for i in places]
+        entrants = [Entrant(self._avatars[c.info], c.info, c.prior) for c in ready if c.info is not None]
+        if not self.active or not entrants:
+            self._put_update(None)
+            return
+        view = self.session.camera.view
+        self._worker = Worker(lambda: compare(entrants, view), name="compare", merge=CompareRequest.merge).start()
+        self._timer.start()
+        self._given = None, None
+        self._follow()
+
+    def _follow(self, same: bool = False) -> None:
+        """Hand the session's observation to all; ``same``: it is the one they have, and only its truth is another."""
+        session, document = self.session, self.session.document
+        if self._worker is None or document.keypoints is None or document.config is None:
+            return
+        try:
+            observation = observation_of(document, session.device)
+        except InputError as error:
+            session.report(error)
+            return
+        captures = session.part(Captures)
+        images = {Source.HEADSET: document.headset, Source.FRONTAL: document.frontal}.get(document.source)
+        given = (document.source, images)
+        # Images are another face: the prior's guess comes first. Keypoints are dragged, and a sequence goes on.
+        another = given[0] is not self._given[0] or (given[1] is not self._given[1] and not captures.playing)
+        self._serial += not same
+        task = Task(observation, document.source, document.config, captures.truth_of_observation, self._serial)
+        if another:
+            self._put_at(LIVE)
+        self._given = given
+        self._send(CompareRequest(task, restart=another))
+
+    def _send(self, request: CompareRequest) -> None:
+        if self._worker is not None:
+            self._worker.send(request)
+
+    def _poll(self) -> None:
+        self._retired = [worker for worker in self._retired if worker.alive]
+        if self._loader is not None:
+            self._poll_loader(self._loader)
+        if self._worker is not None:
+            update, failure = self._worker.take(), self._worker.take_failure()
+            if update is not None:
+                self._take(update)
+            if failure is not None:
+                self._retire_worker()
+                self.session.report(failure.error, failure.details)
+        if self._worker is None and self._loader is None and not self._retired:
+            self._timer.stop()
+
+    def _take(self, update: ComparisonUpdate) -> None:
+        standings: list[Standing | None] = [None] * len(self.contenders)
+        for place, standing in zip(self._fitted, update.standings):
+            standings[place] = standing
+        self._put_update(replace(update, standings=tuple(standings)))
+        before, self._failures = self._failures, tuple(s.failure if s else None for s in update.standings)
+        for place, old, new in zip(self._fitted, before, self._failures):
+            if new is not None and new is not old:
+                self.session.report(new.error, f"{self.contenders[place].title}\n{new.details}")
+
+    def _retire(self) -> None:
+        self._retire_worker()
+        if self._loader is not None:
+            self._loader.ask_to_stop()
+            self._retired.append(self._loader)
+            self._loader = None
+
+    def _retire_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.ask_to_stop()
+            self._retired.append(self._worker)
+            self._worker = None
+
+    # Inside: fields
+
+    def _set_options(self, **changes: Any) -> None:
+        try:
+            self._put_options(**changes)
+        except InputError as error:
+            self.session.report(error)
+
+    def _put_options(self, **changes: Any) -> None:
+        after = replace(self.options, **changes)
+        if after != self.options:
+            self.options = after
+            self.options_changed.emit(after)
+
+    def _put_at(self, at: int) -> None:
+        if at != self.at:
+            self.at = at
+            self.at_changed.emit(at)
+
+    def _put_update(self, update: ComparisonUpdate | None) -> None:
+        if update is not self.update:
+            self.update = update
+            self.update_changed.emit(update)
+
+    def _is_place(self, index: int) -> bool:
+        known = type(index) is int and 0 <= index < len(self.contenders)
+        if not known:
+            expected = f"one of {len(self.contenders)}, from 0"
+            self.session.report(InputError("contender", expected=expected, got=repr(index)))
+        return known
+
+
+def _where(info: AvatarInfo) -> str:
+    """What finds an avatar again: its name if it is embedded, else its file; empty if it has none."""
+    if info.path is None:
+        return ""
+    return info.name if embedded.embedded_avatars().get(info.name) == info.path else str(info.path.absolute())
+
+
+def _no_prior(prior: object) -> InputError:
+    return InputError("prior", expected=" or ".join(PRIORS), got=repr(prior))

@@ -1,0 +1,201 @@
+"""What is measured of each contender, a row each; the best of what can be compared stands out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+
+from lipflow_studio.comparison import PRIORS, ComparisonUpdate, Contender, Standing, best_of, titles_of
+from lipflow_studio.document import Source
+from lipflow_studio.parts.compare import Compare
+from lipflow_studio.session import Session
+from lipflow_studio.theme import current
+from lipflow_studio.widgets.make import dressed, label, tool
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of a contender."""
+
+    name: str
+    title: str
+    tip: str
+    field: tuple[str, str]  # of the standing's record or figures
+    text: str  # how it is written, as format() takes it
+    better: int = 0  # 1: greater is better, −1: less is; 0: it says nothing of that
+    sources: tuple[Source, ...] = tuple(Source)  # where it is shown
+    of_truth: bool = False  # shown where the truth is known
+
+    def value(self, standing: Standing | None) -> float | None:
+        """None where it is not known."""
+        return getattr(getattr(standing, self.field[0], None), self.field[1], None)
+
+
+IMAGES = (Source.HEADSET, Source.FRONTAL)
+COLUMNS = (
+    Column(
+        "data",
+        "Data energy",
+        "½ Σ (residual / σ)² of the same observation",
+        ("record", "data_energy"),
+        ",.1f",
+        better=-1,
+    ),
+    Column(
+        "likelihood",
+        "log p(z)",
+        "Log-likelihood under the contender's own prior, in nats: not to be compared between priors",
+        ("record", "log_likelihood"),
+        ",.0f",
+    ),
+    Column(
+        "error",
+        "Error, px",
+        "Mean distance of the landmarks from the pinned keypoints, pixels of their image",
+        ("record", "error"),
+        ".2f",
+        better=-1,
+        sources=(Source.KEYPOINTS,),
+    ),
+    Column(
+        "grey",
+        "Error, /255",
+        "Mean difference where the face is seen, grey levels of 255",
+        ("record", "error"),
+        ".2f",
+        better=-1,
+        sources=IMAGES,
+    ),
+    Column(
+        "psnr",
+        "PSNR, dB",
+        "Against the frame's frontal photo, inside its mask, in display gamma",
+        ("figures", "psnr_db"),
+        ".2f",
+        better=1,
+        of_truth=True,
+    ),
+    Column(
+        "mesh",
+        "Mesh, mm",
+        "Mean distance of the vertices from the frame's mesh",
+        ("figures", "mesh_mm"),
+        ".2f",
+        better=-1,
+        of_truth=True,
+    ),
+    Column("iteration", "Iteration", "Of its fit, since this observation was given", ("record", "iteration"), "d"),
+    Column(
+        "ms",
+        "ms/iter.",
+        "An iteration on average, while the others and the studio's own fit take their turns",
+        ("record", "ms"),
+        ".1f",
+    ),
+)
+NAME, PRIOR, FIRST = 1, 2, 3  # columns of the grid; in front of them the contender's colour
+
+
+class CompareTable(QWidget):
+    """Its rows are made when the contenders change; figures are written into them."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        dressed(self, "panel")
+        self._session, self._compare = session, session.part(Compare)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(12, 6, 8, 6)
+        self._grid.setHorizontalSpacing(10)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(NAME, 1)
+        self._heads = {c.name: label(c.title, "muted", c.tip) for c in COLUMNS}
+        for place, head in enumerate((label("Contender", "muted"), label("Prior", "muted"))):
+            self._grid.addWidget(head, 0, NAME + place)
+        for place, head in enumerate(self._heads.values()):
+            head.setAlignment(Qt.AlignmentFlag.AlignRight)
+            self._grid.addWidget(head, 0, FIRST + place)
+        self._rows: list[QWidget] = []  # all below the heads
+        self.dots: list[QLabel] = []
+        self.names: list[QLabel] = []
+        self.priors: list[QComboBox] = []
+        self.removers: list[QToolButton] = []
+        self.cells: list[dict[str, QLabel]] = []
+        compare = self._compare
+        compare.contenders_changed.connect(lambda _: self._show_contenders())
+        compare.update_changed.connect(self._show_update)
+        session.source_changed.connect(lambda _: self._show_update(compare.update))
+        self._show_contenders()
+
+    def _show_contenders(self) -> None:
+        for widget in self._rows:
+            self._grid.removeWidget(widget)
+            widget.hide()
+            widget.deleteLater()
+        self._rows = []
+        contenders = self._compare.contenders
+        self.dots, self.names, self.priors, self.removers, self.cells = [], [], [], [], []
+        for place, (contender, title) in enumerate(zip(contenders, titles_of(contenders))):
+            self._add_row(place, contender, title)
+        self._colour_dots()
+        self._show_update(self._compare.update)
+
+    def _add_row(self, place: int, contender: Contender, title: str) -> None:
+        compare = self._compare
+        dot = QLabel("●")
+        name = label(title, "", contender.which or "Only in memory")
+        name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        name.setMinimumWidth(70)
+        prior = dressed(QComboBox(), "prior", "The prior that it is fitted under; another one begins all fits anew")
+        for key, row in PRIORS.items():
+            prior.addItem(row.title, key)
+            prior.setItemData(prior.count() - 1, row.tip, Qt.ItemDataRole.ToolTipRole)
+        prior.setCurrentIndex(prior.findData(contender.prior))
+        prior.activated.connect(lambda _: compare.set_prior(place, prior.currentData()))
+        remove = tool("close", f"Take {title} out of the comparison", lambda: compare.remove(place))
+        cells: dict[str, QLabel] = {}
+        for column in COLUMNS:
+            cells[column.name] = dressed(QLabel("–"), "value", column.tip)
+            cells[column.name].setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for number, widget in enumerate((dot, name, prior, *cells.values(), remove)):
+            self._grid.addWidget(widget, place + 1, number)
+            self._rows.append(widget)
+        self.dots.append(dot)
+        self.names.append(name)
+        self.priors.append(prior)
+        self.removers.append(remove)
+        self.cells.append(cells)
+
+    def _show_update(self, update: ComparisonUpdate | None) -> None:
+        standings = (None,) * len(self.cells) if update is None else update.standings
+        known = any(s is not None and s.figures is not None for s in standings)
+        for column in COLUMNS:
+            shown = self._session.source in column.sources and (known or not column.of_truth)
+            self._heads[column.name].setVisible(shown)
+            values = [column.value(standing) for standing in standings]
+            rounded = [None if value is None else round(value, 4) for value in values]
+            best = best_of(rounded, column.better > 0) if column.better else None
+            for place, (value, cells) in enumerate(zip(values, self.cells)):
+                cell = cells[column.name]
+                cell.setVisible(shown)
+                cell.setText("–" if value is None or math.isnan(value) else format(value, column.text))
+                _mark(cell, place == best)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.StyleChange:
+            self._colour_dots()
+        super().changeEvent(event)
+
+    def _colour_dots(self) -> None:
+        for place, dot in enumerate(self.dots):
+            dot.setStyleSheet(f"color: {current().kinds[place]};")
+
+
+def _mark(cell: QLabel, best: bool) -> None:
+    """Bold for the best."""
+    font = cell.font()
+    if font.bold() is not best:
+        font.setBold(best)
+        cell.setFont(font)
