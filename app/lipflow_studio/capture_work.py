@@ -6,7 +6,7 @@ Plain functions and generators; see :mod:`lipflow_studio.workers` for how they r
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from lipflow.colour import to_picture
 from lipflow.evaluation.metrics import psnr, vertex_error_mm
 from lipflow.observations import render_views
 from lipflow_studio.document import AvatarInfo, ByteArray, FloatArray, KeypointSet
+from lipflow_studio.orbit import Orbit, through
 from lipflow_studio.workers import Waiting
 
 THUMBNAIL = 56  # pixels, height
@@ -53,6 +54,7 @@ class CaptureInfo:
     vertices: int
     landmarks: int
     missing: int  # files that it names but that are not here
+    viewpoints: Mapping[str, Orbit]  # the viewer in the place of each camera, before the mean head
 
     @property
     def frames(self) -> int:
@@ -154,6 +156,7 @@ def open_for_browsing(root: Path) -> tuple[MultifaceCapture, CaptureInfo]:
         vertices=capture.topology.vertex_count,
         landmarks=0 if capture.landmarks is None else len(capture.landmarks.ids),
         missing=len(capture.missing),
+        viewpoints={name: through(capture.cameras[name].in_head_frame(pose)) for name in cameras},
     )
     return capture, info
 

@@ -17,6 +17,7 @@ from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.fitting import FitConfig
 from lipflow.mesh import Landmarks, Topology
+from lipflow_studio.orbit import Orbit
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -57,8 +58,10 @@ class AvatarInfo:
     start: FloatArray  # [Z] code of the face that is shown first
     vertices: FloatArray  # [V, 3] mm, that face
     keypoints: FloatArray  # [L, 2] in [0, 1], that face's landmarks under the keypoint camera
-
+    keypoint_projection: FloatArray  # [3, 4] head mm -> homogeneous position in that picture, depth mm last
+    viewpoints: Mapping[str, Orbit]  # the viewer in the place of the keypoint and headset cameras
     attention: tuple[float, ...] | None  # how much each headset camera counts in the prior's encoder; None: no such one
+
 
 @dataclass(frozen=True, eq=False)
 class Shape:

@@ -17,15 +17,17 @@ import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar
+from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.colour import to_display
 from lipflow.fitting import FitConfig, FitState, fit
-from lipflow.observations import Observation
 from lipflow.nets.encoders import HmcEncoder
+from lipflow.observations import Observation
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
-from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
+from lipflow_studio.document import CAMERA_NAMES, AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
 from lipflow_studio.dragging import DraggedKeypoints
+from lipflow_studio.orbit import Orbit, through
 from lipflow_studio.workers import Waiting
 
 CURVE_LENGTH = 2000  # iterations that the curves remember
@@ -113,9 +115,27 @@ def describe(avatar: Avatar, name: str, path: Path | None = None) -> AvatarInfo:
         start=start,
         vertices=vertices[0].cpu().numpy().copy(),
         keypoints=keypoints[0].cpu().numpy().copy(),
+        keypoint_projection=_projection(avatar.keypoint_camera),
+        viewpoints=_viewpoints(avatar.keypoint_camera, avatar.hmc_cameras),
+        attention=tuple(avatar.driver.view_weights().tolist()) if isinstance(avatar.driver, HmcEncoder) else None,
     )
 
-        attention=tuple(avatar.driver.view_weights().tolist()) if isinstance(avatar.driver, HmcEncoder) else None,
+
+def _projection(camera: Camera) -> FloatArray:
+    """[3, 4]: a point (x, y, z, 1) of the head, mm -> (u, v, 1) · depth, u and v as ``project_normalised`` has them."""
+    scale = torch.diag(camera.K.new_tensor([1 / camera.size[1], 1 / camera.size[0], 1.0]))
+    projection = scale @ camera.K @ torch.cat([camera.R, camera.t[:, None]], dim=1)
+    return projection.cpu().numpy().astype(np.float32)
+
+
+def _viewpoints(keypoints: Camera, headset: Camera | None) -> dict[str, Orbit]:
+    """Named for menus and scripts."""
+    places = {"keypoint camera": through(keypoints)}
+    for i, name in enumerate(CAMERA_NAMES if headset is not None else ()):
+        assert headset is not None
+        places[f"headset {name}"] = through(headset[i])
+    return places
+
 
 def decode_shape(avatar: Avatar, info: AvatarInfo, z: FloatArray, serial: int) -> Shape:
     """The mesh of a code, as the views take it; a fraction of a millisecond."""

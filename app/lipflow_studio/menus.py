@@ -16,9 +16,10 @@ from lipflow_studio.actions import ACTIONS, ActionRow, Ask
 from lipflow_studio.opening import KINDS
 from lipflow_studio.panels.compare_panel import fill_adding
 from lipflow_studio.parts.desk import Desk
-from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.headset_display import HeadsetDisplay
+from lipflow_studio.parts.recent import Recent
 from lipflow_studio.session import Session
+from lipflow_studio.views.head_view import fill_viewpoints
 
 if TYPE_CHECKING:
     from lipflow_studio.main_window import MainWindow
@@ -54,8 +55,8 @@ class Menus(QObject):
             session.undo_stack.indexChanged,
             session.undo_stack.cleanChanged,
             session.part(Desk).theme_changed,
-        )
             session.part(HeadsetDisplay).display_changed,
+        )
         for change in changes:
             change.connect(self.refresh)
         session.part(Desk).action_asked.connect(lambda name: self.actions[name].trigger())
@@ -170,10 +171,15 @@ def _toggle(window: MainWindow, name: str, dock: QDockWidget) -> None:
     window.session.part(Desk).show_panel(name, dock.isHidden())
 
 
+def _viewpoints(window: MainWindow, menu: QMenu) -> None:
+    fill_viewpoints(menu, window.session)
+
+
 # Submenus that are filled whenever they open.
 FILLED: dict[str, Callable[[MainWindow, QMenu], None]] = {
     "embedded": _embedded,
     "recent": _recent,
     "panels": _panels,
+    "viewpoints": _viewpoints,
     "contenders": lambda window, menu: fill_adding(window.session, menu),
 }

@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from lipflow.camera import Camera
+
 Matrix = npt.NDArray[np.float32]
+Points = npt.NDArray[np.floating]
 
 MAX_ELEVATION = 85.0
+NEAREST, FARTHEST = 150.0, 6000.0  # mm from viewer to target; nearer, the near plane would cut the head
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,22 @@ class Orbit:
 
     def zoomed(self, factor: float) -> Orbit:
         """Divide the distance by a factor, within bounds that keep the head in front of the near plane."""
-        return replace(self, distance=float(np.clip(self.distance / factor, 150.0, 6000.0)))
+        return replace(self, distance=float(np.clip(self.distance / factor, NEAREST, FARTHEST)))
+
+    def projected(self, points: Points, width: int, height: int) -> npt.NDArray[np.float64]:
+        """Where points [N, 3] mm are in a picture of that size: [N, 2] pixels from its upper left corner."""
+        right, up = self.axes
+        away = np.asarray(points, float) - self.eye
+        scale = 1.0 / (self.mm_a_pixel(1.0, height) * np.maximum(-away @ self.backward, 1e-3))
+        return np.stack([width / 2 + scale * (away @ right), height / 2 - scale * (away @ up)], axis=-1)
+
+    def mm_a_pixel(self, depth: float, height: int) -> float:
+        """The size of a pixel, mm, so deep (mm) before the viewer, in a picture so many pixels high."""
+        return float(2 * depth * np.tan(np.radians(self.field_of_view) / 2) / max(height, 1))
+
+    def depth(self, point: Points) -> float:
+        """How far before the viewer's plane a point [3] is, mm."""
+        return float((self.eye - np.asarray(point, float)) @ self.backward)
 
     def clip_from_head(self, aspect: float) -> Matrix:
         """OpenGL's clip-from-head matrix [4, 4] (column vectors) for a picture of width/height ``aspect``."""
@@ -77,6 +96,21 @@ class Orbit:
         projection[2, 2], projection[2, 3] = (far + near) / (near - far), 2 * far * near / (near - far)
         projection[3, 2] = -1.0
         return np.asarray(projection @ view, dtype=np.float32)
+
+
+def through(camera: Camera) -> Orbit:
+    """The viewer at a camera's place, looking where it looks: its axis in the picture's middle, upright.
+
+    The target is the point of its axis that is nearest to the head's origin.
+    """
+    eye = camera.centre.double().cpu().numpy()
+    forward = camera.R[2].double().cpu().numpy()
+    distance = max(float(-eye @ forward), NEAREST)
+    x, y, z = eye + distance * forward
+    azimuth = np.degrees(np.arctan2(-forward[0], -forward[2]))
+    elevation = np.clip(np.degrees(np.arcsin(np.clip(-forward[1], -1, 1))), -MAX_ELEVATION, MAX_ELEVATION)
+    field = np.degrees(2 * np.arctan(camera.size[0] / 2 / float(camera.K[1, 1])))
+    return Orbit(float(azimuth), float(elevation), distance, (float(x), float(y), float(z)), float(field))
 
 
 PRESETS = {"front": (0.0, 0.0), "left": (-50.0, 0.0), "right": (50.0, 0.0)}

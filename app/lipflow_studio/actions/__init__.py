@@ -31,6 +31,9 @@ GESTURES = (
     ("3D view", "drag", "orbit"),
     ("3D view", "right or Shift drag", "pan"),
     ("3D view", "wheel", "zoom; double click resets"),
+    ("3D view", "Ctrl+drag", "move the nearest keypoint on the head (or any that is shown, without Ctrl)"),
+    ("3D view", "Ctrl+Shift+drag", "turn the light of the geometry"),
+    ("Headset", "drag, arrow keys", "move the line of the split pictures"),
     ("Latent spaces", "point, click", "see a dot's face, load it"),
     ("Latent spaces", "arrow keys, Return", "the same from dot to dot (Shift: orbit in three dimensions)"),
     ("Latent spaces", "drag, wheel, + −", "pan or orbit, zoom; Home or double click frames"),
@@ -39,4 +42,3 @@ GESTURES = (
 )
 
 __all__ = ["ACTIONS", "GESTURES", "ActionRow", "Ask", "open_files"]
-    ("Headset", "drag, arrow keys", "move the line of the split pictures"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lipflow_studio.actions import head
 from lipflow_studio.actions.row import ActionRow
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.headset_display import MODES, HeadsetDisplay
@@ -44,6 +45,7 @@ ROWS = (
     ActionRow("&View", "front", "Look from the front", ("2",), lambda s: s.view_from("front")),
     ActionRow("&View", "right", "Look from the right", ("3",), lambda s: s.view_from("right")),
     ActionRow("&View", "reset_camera", "Reset the camera", ("R",), lambda s: s.reset_camera()),
+    *head.ROWS,
     ActionRow("&View", "separator"),
     ActionRow("&View/Panels", "panels"),
     _theme("system", "As the system"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.headset_display import HeadsetDisplay
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.keyframes import Keyframes
-from lipflow_studio.parts.headset_display import HeadsetDisplay
 from lipflow_studio.parts.latent import Latent
 from lipflow_studio.parts.log import Log
 from lipflow_studio.parts.posterior import Posterior
@@ -33,8 +34,9 @@ PARTS: tuple[type[Part], ...] = (
     Posterior,
     Captures,
     Compare,
+    Appearance,
+    HeadsetDisplay,
     Training,
 )  # in this order: one may listen to those above it
 
 __all__ = ["PARTS", "Part"]
-    HeadsetDisplay,

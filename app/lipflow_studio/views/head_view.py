@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
 from lipflow.checks import InputError
+from lipflow_studio.commands.viewing import viewpoints
 from lipflow_studio.document import AvatarInfo, Picture, Status
+from lipflow_studio.heat import Heat
+from lipflow_studio.look import MODES, Look
 from lipflow_studio.orbit import Orbit
+from lipflow_studio.parts.appearance import Appearance
+from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
+from lipflow_studio.views.head_overlay import HeadOverlay
 from lipflow_studio.views.head_painter import HeadPainter
 from lipflow_studio.widgets.make import label, strip, tool
 
@@ -23,14 +33,38 @@ DEGREES_A_PIXEL = 0.35
 ZOOM_A_NOTCH = 1.1
 FINE_AFTER_MS = 180  # of rest, until the picture is drawn again at twice the size and smoothed
 QUICK_PIXELS = 800_000  # a moving picture has no more of them, where the processor draws
+GRAB, GRAB_UNSEEN = 9.0, 24.0  # pixels around a keypoint that grab it: one that is shown, one sought with Ctrl
+CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 SOFTWARE = ("llvmpipe", "softpipe", "swiftshader")  # OpenGL without a GPU
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, eq=False)
+class _Grab:
+    """Keypoints that are being dragged: each moves in the plane of the picture, at its own depth."""
+
+    gesture: str
+    start: QPointF
+    places: dict[int, npt.NDArray[np.float64]]  # [3] mm, where each was
+    mirrored: frozenset[int]  # of them, those that move as in a mirror
+    mm_a_pixel: float
+    axes: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # the picture's right and up
+
+    def moved(self, to: QPointF) -> dict[int, npt.NDArray[np.float64]]:
+        """Where a pointer takes them, [3] mm each."""
+        away, (x, y) = to - self.start, self.axes
+        by = self.mm_a_pixel * (away.x() * x - away.y() * y)
+        return {i: place + (by * [-1, 1, 1] if i in self.mirrored else by) for i, place in self.places.items()}
+
+
 class HeadCanvas(QWidget):
-    """The picture of the head. Drag: orbit; right, middle or Shift drag: pan; wheel: zoom; double click: reset."""
+    """The picture of the head. Drag: orbit; right, middle or Shift drag: pan; wheel: zoom; double click: reset.
+
+    Keypoints that are shown are dragged with the left button; with Ctrl the nearest one is, shown or not. Ctrl and
+    Shift together turn the light.
+    """
 
     drawn = Signal(int)  # serial of the observation whose face is now on the screen
 
@@ -41,13 +75,20 @@ class HeadCanvas(QWidget):
         self._name = "none"
         self._image: QImage | None = None  # None: to be drawn again
         self._serial = -1
-        self._drag: tuple[bool, QPointF] | None = None  # panning?, where the pointer was
+        self._drag: tuple[Callable[[QPointF], None], QPointF] | None = None  # what moves, where the pointer was
+        self._grab: _Grab | None = None
+        self._gestures = itertools.count()
+        self._hover = -1  # position of the landmark under the pointer
+        self._seeking = False  # Ctrl is held: the keypoints are shown meanwhile
+        self._appearance = session.part(Appearance)
+        self._overlay = HeadOverlay(session)
         self._fine = False
         self._drawn_size = QSize()
         self._rest = QTimer(self, interval=FINE_AFTER_MS, singleShot=True)
         self._rest.timeout.connect(self.refine)
         self.setMinimumSize(QSize(200, 200))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setMouseTracking(True)
         try:
             self._painter = HeadPainter()
             self._name = self._painter.name
@@ -57,11 +98,17 @@ class HeadCanvas(QWidget):
         session.avatar_changed.connect(self._show_avatar)
         session.picture_changed.connect(self._show_picture)
         session.camera_changed.connect(lambda _: self._redraw())
+        session.keypoints_changed.connect(lambda _: self.update())
+        session.selection_changed.connect(lambda _: self.update())
+        self._appearance.look_changed.connect(self._show_look)
+        self._appearance.heat_changed.connect(self._show_heat)
         session.status_changed.connect(self._wait_for_rest)
         if session.avatar_info is not None:
             self._show_avatar(session.avatar_info)
         if session.picture is not None:
             self._show_picture(session.picture)
+        self._show_look(self._appearance.look)
+        self._show_heat(self._appearance.heat)
 
     @property
     def gl_name(self) -> str:
@@ -90,6 +137,14 @@ class HeadCanvas(QWidget):
         self._serial = picture.shape.serial
         self._redraw()
 
+    def _show_look(self, look: Look) -> None:
+        self._guarded(lambda painter: painter.set_look(look))
+        self._redraw()
+
+    def _show_heat(self, heat: Heat | str | None) -> None:
+        self._guarded(lambda painter: painter.set_heat(heat if isinstance(heat, Heat) else None))
+        self._redraw()
+
     def _guarded(self, use: Callable[[HeadPainter], Result]) -> Result | None:
         """Give the painter something to do. A context that is lost (the driver was reset, the machine slept) is
         replaced by a new one; where there is none to be had, the canvas stays blank and the rest goes on."""
@@ -105,6 +160,9 @@ class HeadCanvas(QWidget):
                 self._painter.set_topology(self._session.avatar_info)
             if self._session.picture is not None:
                 self._painter.set_picture(self._session.picture)
+            heat = self._appearance.heat
+            self._painter.set_look(self._appearance.look)
+            self._painter.set_heat(heat if isinstance(heat, Heat) else None)
             return use(self._painter)
         except RuntimeError as error:
             self._painter = None
@@ -146,7 +204,15 @@ class HeadCanvas(QWidget):
             return
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(self.rect(), self._image)
+        if self.has_face:
+            heat, points = self._appearance.heat, self.shows_points
+            self._overlay.paint(painter, self.width(), self.height(), heat, points=points, hover=self._hover)
         painter.end()
+
+    @property
+    def shows_points(self) -> bool:
+        """Whether the keypoints are on the head now."""
+        return self._appearance.look.points or self._seeking or self._grab is not None
 
     def _draw(self, painter: HeadPainter) -> QImage:
         """A fine picture at rest, a quick one while it moves."""
@@ -155,7 +221,10 @@ class HeadCanvas(QWidget):
         if not self._fine and pixels > QUICK_PIXELS and any(name in self._name.lower() for name in SOFTWARE):
             ratio *= (QUICK_PIXELS / pixels) ** 0.5
         image = painter.draw(
-            self._session.camera, max(round(self.width() * ratio), 1), max(round(self.height() * ratio), 1)
+            self._session.camera,
+            max(round(self.width() * ratio), 1),
+            max(round(self.height() * ratio), 1),
+            scale=ratio,
         )
         self._drawn_size = self.size()
         if self.has_face:
@@ -165,26 +234,102 @@ class HeadCanvas(QWidget):
 
     # Gestures
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._appearance.size = (self.width(), self.height())
+        super().resizeEvent(event)
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-        self._drag = (shift or event.button() != Qt.MouseButton.LeftButton, event.position())
+        left, held = event.button() == Qt.MouseButton.LeftButton, event.modifiers()
+        if left and held & CTRL and held & SHIFT:
+            self._drag = (self._turn_light, event.position())
+        elif left and not held & SHIFT and self._take(event.position(), bool(held & CTRL)):
+            return
+        else:
+            panning = not left or bool(held & SHIFT)
+            self._drag = (self._pan if panning else self._orbit, event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if self._drag is None:
-            return
-        panning, last = self._drag
-        moved = event.position() - last
-        self._drag = (panning, event.position())
-        camera = self._session.camera
-        if panning:
-            height = max(self.height(), 1)
-            self._session.set_camera(target=camera.panned(-moved.x() / height, moved.y() / height).target)
+        if self._grab is not None:
+            self._carry(self._grab, event.position())
+        elif self._drag is not None:
+            act, last = self._drag
+            self._drag = (act, event.position())
+            act(event.position() - last)
         else:
-            turned = camera.orbited(-moved.x() * DEGREES_A_PIXEL, moved.y() * DEGREES_A_PIXEL)
-            self._session.set_camera(azimuth=turned.azimuth, elevation=turned.elevation)
+            self._seek(event.position(), bool(event.modifiers() & CTRL and not event.modifiers() & SHIFT))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self._drag = None
+        self._drag = self._grab = None
+        self._seek(event.position(), bool(event.modifiers() & CTRL))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        if self._grab is None and (self._seeking or self._hover >= 0):
+            self._seeking, self._hover = False, -1
+            self.update()
+        super().leaveEvent(event)
+
+    def _pan(self, moved: QPointF) -> None:
+        camera, height = self._session.camera, max(self.height(), 1)
+        self._session.set_camera(target=camera.panned(-moved.x() / height, moved.y() / height).target)
+
+    def _orbit(self, moved: QPointF) -> None:
+        turned = self._session.camera.orbited(-moved.x() * DEGREES_A_PIXEL, moved.y() * DEGREES_A_PIXEL)
+        self._session.set_camera(azimuth=turned.azimuth, elevation=turned.elevation)
+
+    def _turn_light(self, moved: QPointF) -> None:
+        right, up = self._appearance.look.light
+        self._appearance.set_light([right + moved.x() * DEGREES_A_PIXEL, up - moved.y() * DEGREES_A_PIXEL])
+
+    # Keypoints on the head
+
+    def handle(self, index: int) -> QPointF:
+        """Where a keypoint is in this widget."""
+        points = self._overlay.points(self.width(), self.height())
+        assert points is not None
+        return QPointF(*points.handles[index].tolist())
+
+    def _seek(self, position: QPointF, ctrl: bool) -> None:
+        """Which keypoint a press here would take."""
+        reach = GRAB_UNSEEN if ctrl else GRAB
+        points = None
+        if self.has_face and (ctrl or self._appearance.look.points):
+            points = self._overlay.points(self.width(), self.height())
+        hover = -1 if points is None else points.at(position, reach)
+        if (hover, ctrl) != (self._hover, self._seeking):
+            self._hover, self._seeking = hover, ctrl
+            self.setCursor(Qt.CursorShape.OpenHandCursor) if hover >= 0 else self.unsetCursor()
+            self.update()
+
+    def _take(self, position: QPointF, ctrl: bool) -> bool:
+        """Grab the keypoint that is here, or with Ctrl near here; the selected ones come along."""
+        self._seek(position, ctrl)
+        session, index, info = self._session, self._hover, self._session.avatar_info
+        points = self._overlay.points(self.width(), self.height()) if index >= 0 else None
+        if points is None or info is None:
+            return False
+        if index not in session.selection:
+            session.select([index])
+        mirrored = {info.landmarks.mirror[i] for i in session.selection} if session.symmetric else set()
+        moving = sorted(session.selection | mirrored)
+        camera = session.camera
+        self._grab = _Grab(
+            f"head {next(self._gestures)}",
+            position,
+            {i: points.places[i] for i in moving},
+            frozenset(mirrored - session.selection),
+            camera.mm_a_pixel(camera.depth(points.places[index]), self.height()),
+            camera.axes,
+        )
+        self.setCursor(Qt.CursorShape.ClosedHandCursor)
+        return True
+
+    def _carry(self, grab: _Grab, position: QPointF) -> None:
+        """Where the pointer takes the grabbed ones, as the keypoint camera sees it."""
+        places, marks = grab.moved(position), self._overlay.marks
+        if marks is not None:
+            seen = marks.keypoints(np.stack(list(places.values())))
+            given = {i: (float(x), float(y)) for i, (x, y) in zip(places, seen)}
+            self._session.move_keypoints(given, gesture=grab.gesture)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self._session.reset_camera()
@@ -195,13 +340,14 @@ class HeadCanvas(QWidget):
 
 
 class HeadView(QWidget):
-    """The canvas under a strip that names the avatar and holds the camera's presets."""
+    """The canvas under a strip that names the avatar, and holds what the head shows and the camera's presets."""
 
     first_face = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._appearance = session.part(Appearance)
         self._has_shown = False
         self.canvas = HeadCanvas(session)
         layout = QVBoxLayout(self)
@@ -212,32 +358,70 @@ class HeadView(QWidget):
         self.canvas.drawn.connect(self._announce)
         session.avatar_changed.connect(self._show_avatar)
         session.camera_changed.connect(self._show_camera)
+        self._appearance.look_changed.connect(self._show_look)
         if session.avatar_info is not None:
             self._show_avatar(session.avatar_info)
         self._show_camera(session.camera)
+        self._show_look(self._appearance.look)
 
     def _strip(self) -> QWidget:
         bar, row = strip()
         self._title = label("No avatar", "dockName")
-        self._angles = label("", "muted")
+        self._angles = label("", "muted", "The camera's azimuth (to the viewer's right) and elevation")
         row.addWidget(self._title)
-        row.addSpacing(10)
+        row.addSpacing(8)
         row.addWidget(self._angles)
         row.addStretch(1)
-        session = self._session
+        session, appearance = self._session, self._appearance
+        self.modes: dict[str, QToolButton] = {}
+        for mode, about in MODES.items():
+            choose = functools.partial(appearance.set_mode, mode)
+            self.modes[mode] = tool(f"mode_{mode}", f"{about.title}: {about.tip} ({about.keys})", choose)
+            self.modes[mode].setCheckable(True)
+            row.addWidget(self.modes[mode])
+        row.addSpacing(8)
+        self.points_button = tool("points", "Keypoints on the head, to be dragged there (Shift+P; or hold Ctrl)")
+        self.points_button.setCheckable(True)
+        self.points_button.clicked.connect(appearance.set_points)
+        row.addWidget(self.points_button)
+        row.addSpacing(8)
         for preset, key in (("left", "1"), ("front", "2"), ("right", "3")):
             look = functools.partial(session.view_from, preset)
             row.addWidget(tool(preset, f"Look from the {preset} ({key})", look))
+        self.cameras = tool("camera", "Look through one of the avatar's or the capture's cameras")
+        self.cameras.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.cameras)
+        menu.aboutToShow.connect(lambda: fill_viewpoints(menu, session))
+        self.cameras.setMenu(menu)
+        row.addWidget(self.cameras)
         row.addWidget(tool("frame", "Reset the camera (R, or double click)", session.reset_camera))
+        save = functools.partial(session.part(Desk).ask, "save_picture")
+        row.addWidget(tool("snapshot", "Save a picture of the head (Ctrl+Shift+P)", save))
         return bar
 
     def _show_avatar(self, info: AvatarInfo) -> None:
         self._title.setText(info.name)
 
     def _show_camera(self, orbit: Orbit) -> None:
-        self._angles.setText(f"azimuth {orbit.azimuth:+.0f}°   elevation {orbit.elevation:+.0f}°")
+        self._angles.setText(f"{orbit.azimuth:+.0f}°  {orbit.elevation:+.0f}°")
+
+    def _show_look(self, look: Look) -> None:
+        for mode, button in self.modes.items():
+            button.setChecked(mode == look.mode)
+        self.points_button.setChecked(look.points)
 
     def _announce(self, serial: int) -> None:
         if not self._has_shown:
             self._has_shown = True
             self.first_face.emit()
+
+
+def fill_viewpoints(menu: QMenu, session: Session) -> None:
+    """The cameras that can be looked through, by their groups."""
+    menu.clear()
+    for group, places in viewpoints(session).items():
+        menu.addSection(group)
+        for name in places:
+            menu.addAction(name, functools.partial(session.view_from, name))
+    if menu.isEmpty():
+        menu.addAction("No camera: open an avatar or a capture").setEnabled(False)

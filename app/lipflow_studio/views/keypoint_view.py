@@ -19,7 +19,6 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
     QPixmap,
-    QPolygonF,
     QResizeEvent,
     QWheelEvent,
 )
@@ -28,7 +27,8 @@ from PySide6.QtWidgets import QMenu, QToolTip, QVBoxLayout, QWidget
 from lipflow_studio.commands.pinning import displaced, grabbed_points
 from lipflow_studio.document import PULL, AvatarInfo, KeypointSet, Picture
 from lipflow_studio.session import Session
-from lipflow_studio.theme import current, group_colour
+from lipflow_studio.theme import current
+from lipflow_studio.views.keypoint_dots import landmark_colours, paint_points, paint_residuals
 from lipflow_studio.widgets.make import label, strip, tool
 
 GRAB = 9.0  # pixels around a point that grab it
@@ -74,10 +74,7 @@ class KeypointCanvas(QWidget):
 
     def _show_avatar(self, info: AvatarInfo) -> None:
         self._info, self._image, self._pixels, self._scaled = info, None, None, None
-        self._colours = [current().accent] * len(info.landmarks.ids)
-        for position, (name, members) in enumerate(info.landmarks.groups.items()):
-            for member in members:
-                self._colours[member] = group_colour(name, position)
+        self._colours = landmark_colours(info)
         self._set_hover(-1)
         self.frame()
 
@@ -274,8 +271,10 @@ class KeypointCanvas(QWidget):
             self._paint_image(painter, self._image, info.backdrop_size)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.residuals and self._session.picture is not None:
-            self._paint_residuals(painter, keypoints, self._to_widget(self._session.picture.shape.keypoints))
-        self._paint_points(painter, keypoints, self._to_widget(self._session.handles()))
+            found = self._session.picture.shape.keypoints[keypoints.pinned]
+            paint_residuals(painter, self._to_widget(keypoints.given[keypoints.pinned]), self._to_widget(found))
+        ringed = self._session.selection | ({self._hover} if self._hover >= 0 else set())
+        paint_points(painter, self._to_widget(self._session.handles()), self._colours, keypoints.pinned, ringed)
         if self._band is not None:
             accent = QColor(current().accent)
             painter.setPen(QPen(accent, 1, Qt.PenStyle.DashLine))
@@ -296,36 +295,6 @@ class KeypointCanvas(QWidget):
             self._scaled = QPixmap.fromImage(smooth)
             self._scaled.setDevicePixelRatio(ratio)
         painter.drawPixmap(self._offset, self._scaled)
-
-    def _paint_residuals(self, painter: QPainter, keypoints: KeypointSet, projected: np.ndarray) -> None:
-        given = self._to_widget(keypoints.given)
-        painter.setPen(QPen(QColor(current().bad), 1.4))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for i in np.flatnonzero(keypoints.pinned):
-            a, b = QPointF(*given[i].tolist()), QPointF(*projected[i].tolist())
-            if (a - b).manhattanLength() > 2:
-                painter.drawLine(a, b)
-                painter.drawEllipse(b, 2.2, 2.2)
-
-    def _paint_points(self, painter: QPainter, keypoints: KeypointSet, handles: np.ndarray) -> None:
-        """Points as round pens, a colour at a time: each call into Qt may wait for a worker to let Python go."""
-        look = current()
-        points = [QPointF(x, y) for x, y in handles.tolist()]
-        ringed = sorted(self._session.selection | ({self._hover} if self._hover >= 0 else set()))
-        free, pinned = np.flatnonzero(~keypoints.pinned).tolist(), np.flatnonzero(keypoints.pinned).tolist()
-        _dots(painter, look.ring, 13.0, [points[i] for i in ringed])
-        _dots(painter, look.ink, 10.4, [points[i] for i in ringed])
-        for members, size in ((free, 5.2), (pinned, 8.8)):
-            _dots(painter, look.ink, size + 2.0, [points[i] for i in members])
-            for colour in dict.fromkeys(self._colours):
-                _dots(painter, colour, size, [points[i] for i in members if self._colours[i] == colour])
-        _dots(painter, look.ink, 3.0, [points[i] for i in pinned])
-
-
-def _dots(painter: QPainter, colour: str, size: float, points: list[QPointF]) -> None:
-    if points:
-        painter.setPen(QPen(QColor(colour), size, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-        painter.drawPoints(QPolygonF(points))
 
 
 class KeypointView(QWidget):
