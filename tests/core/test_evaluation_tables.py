@@ -25,12 +25,13 @@ EXPRESSIONS = ("frown", "smile", "surprise")
 
 
 def evaluated(subject: str, variant: str, seed: int) -> tuple[Run, RunEvaluation]:
-    run = Run(Path("nowhere"), subject, TrainConfig.of(variant, "tiny", seed=seed), f"hash-{variant}-{seed}")
+    run = Run(Path("nowhere"), subject, TrainConfig.of(variant, "tiny", seed=seed), f"hash-{variant}-{seed}", "a1b2")
     own = [row for row in rows_of(variant, (2,)).values() if row.source is not None]
     body: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "key": "",
+        "made": {"revision": "c3d4"},
         "run": run.described({"step": 200, "frames": 7, "scalars": {"sigma_q": 1.0}}),
         "fits": {label_of(row): to_json(FitConfig(learning_rate=0.05)) for row in own},
         "search": [],
@@ -102,6 +103,7 @@ def test_the_body_is_plain_json(body: dict[str, Any]) -> None:
     assert again["preset"] == "tiny"
     assert again["budget"] == {"steps": 200, "batch": 4, "frames": 7, "resolution": 32}
     assert again["runs"][0]["scalars"] == {"sigma_q": 1.0}
+    assert (again["made"]["trained"], again["made"]["judged"]) == ("a1b2", "c3d4")
 
 
 def test_a_table_compares_the_subjects_that_all_its_rows_have() -> None:

@@ -50,7 +50,7 @@ def evaluated(tiny_capture_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
         base = avatar if variant == "dam" else base
         folder = tmp_path_factory.mktemp(variant)
         avatar.save(folder / AVATAR, half=True)
-        runs.append(Run(folder, subject, config, config_hash(config)))
+        runs.append(Run(folder, subject, config, config_hash(config), "a1b2"))
     results = example_results(tables=(2, 3, 4))
     results["subjects"] = [subject]
     for table in results["tables"]:

@@ -36,6 +36,7 @@ def example_results(seed: int = 0, *, tables: tuple[int, ...] = (1, 2, 3, 4, 5))
     """Results of two subjects and three seeds, with every part filled that an evaluation may fill."""
     rng = np.random.default_rng(seed)
     made = {"revision": "0123456789ab", "versions": {"torch": "2.13.0"}, "device": "cpu", "date": "2026-01-02"}
+    made |= {"trained": "a1b2c3d4e5f6", "judged": "b2c3d4e5f6a7"}
     return {
         "format": "lipflow-evaluation",
         "version": 1,

@@ -161,9 +161,11 @@ def _facts(results: Json) -> Iterator[tuple[str, str]]:
     yield "Training budget", f"{amount(budget['steps'])} steps × batch {amount(budget['batch'])}"
     yield "Training frames, textures", f"{amount(budget['frames'])}, {amount(budget['resolution'])}²"
     yield "Trained avatars", str(len(results["runs"]))
-    for name in ("device", "date", "revision"):
+    for name in ("device", "date"):
         if name in made:
             yield name.capitalize(), str(made[name])
+    for name, title in (("trained", "Trained at revision"), ("judged", "Judged at"), ("revision", "Tables made at")):
+        yield title, amount(made[name])
     yield "Versions", ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
 
 

@@ -33,7 +33,7 @@ def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:
         InputError: if the results are of another format.
     """
     check_results(results)
-    lines = [f"{lead(results)} Revision {results['made']['revision']}.", ""]
+    lines = [f"{lead(results)} {revisions(results)}", ""]
     psnr, _, _, geom_mm = MEASURES
     for table in results["tables"]:
         if tables is not None and table["number"] not in tables:
@@ -69,6 +69,12 @@ def lead(results: Json) -> str:
         f"{sizes}{budget['steps']} training steps of batch {budget['batch']} on {budget['frames']} frames, textures of "
         f"{budget['resolution']}²; {subjects}, {seeds} each."
     )
+
+
+def revisions(results: Json) -> str:
+    """Which code trained, judged and tabulated, in one sentence."""
+    made = results["made"]
+    return f"Trained at revision {amount(made['trained'])}, judged at {amount(made['judged'])}."
 
 
 def amount(value: Any) -> str:

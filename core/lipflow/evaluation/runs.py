@@ -26,7 +26,8 @@ class Run:
     folder: Path
     subject: str  # name of the capture that it was trained on
     config: TrainConfig
-    config_hash: str
+    config_hash: str  # of the config as it was written; another revision may write the same one otherwise
+    revision: str  # of the code that trained it; "unknown" where it was not recorded
 
     @staticmethod
     def open(folder: Path) -> Run:
@@ -46,7 +47,8 @@ class Run:
         if not (folder / AVATAR).is_file():
             raise InputError(what, expected=AVATAR, got="none", mend="let its training end: lipflow train --resume")
         config = from_json(TrainConfig, record.get("config"), what=f"{what}, config")
-        return Run(folder, record["capture"], config, record["config_hash"])
+        revision = str(record.get("revision") or "unknown")
+        return Run(folder, record["capture"], config, record["config_hash"], revision)
 
     @property
     def variant(self) -> Variant:

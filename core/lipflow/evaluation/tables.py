@@ -95,10 +95,14 @@ def results(
     """results.json: plain values, no NaN. ``seed`` draws the bootstrap."""
     runs = [run for run, _ in evaluations]
     described = [evaluation.body["run"] for _, evaluation in evaluations]
+    revisions = {
+        "trained": _common(run.revision for run in runs),
+        "judged": _common(evaluation.body["made"]["revision"] for _, evaluation in evaluations),
+    }
     return {
         "format": FORMAT,
         "version": VERSION,
-        "made": {**provenance(), "device": device, "date": datetime.now(UTC).date().isoformat()},
+        "made": {**provenance(), **revisions, "device": device, "date": datetime.now(UTC).date().isoformat()},
         "preset": _common(run.preset for run in runs),
         "subjects": sorted({run.subject for run in runs}),
         "seeds": sorted({run.seed for run in runs}),
