@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
@@ -23,12 +24,24 @@ from lipflow.checks import InputError
 from lipflow.colour import to_picture
 from lipflow.evaluation.metrics import psnr, vertex_error_mm
 from lipflow.observations import render_views
-from lipflow_studio.document import AvatarInfo, ByteArray, FloatArray, KeypointSet
+from lipflow_studio.document import (
+    PLAIN,
+    AvatarInfo,
+    ByteArray,
+    FloatArray,
+    FrontalImage,
+    HeadsetImages,
+    HeadsetRecipe,
+    KeypointSet,
+)
 from lipflow_studio.orbit import Orbit, through
 from lipflow_studio.workers import Waiting
 
 THUMBNAIL = 56  # pixels, height
 SEEN = 1.0  # weight of a keypoint that a camera saw
+PHOTO_HEIGHT = 640  # pixels at most of a photo that is fitted to: a dome's have many more than the fit can use
+
+Given = HeadsetImages | KeypointSet | FrontalImage  # what a frame gives the fit to see
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,8 @@ class FrameRequest:
     kind: str  # a key of READERS
     avatar: Avatar
     about: AvatarInfo
+    recipe: HeadsetRecipe  # of headset images
+    truth: bool = True  # whether the truth is wanted too
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +119,9 @@ class LoadedFrame:
     """A frame as an observation, and its truth; or why it cannot be read."""
 
     id: FrameId
+    kind: str  # what it was read as
     about: AvatarInfo  # whom it was made for
-    headset: FloatArray | None  # [3, h, w] grey, mouth, left, right
-    keypoints: KeypointSet | None
+    given: Given | None
     truth: Truth | None
     error: Exception | None = None
 
@@ -184,10 +199,12 @@ def frames() -> Generator[LoadedFrame | Waiting, FrameRequest | None, None]:
             request = yield Waiting()
             continue
         try:
-            headset, keypoints = READERS[request.kind](reader, request)
-            loaded = LoadedFrame(request.id, request.about, headset, keypoints, _truth(request))
+            given = READERS[request.kind](reader, request)
+            loaded = LoadedFrame(
+                request.id, request.kind, request.about, given, _truth(request) if request.truth else None
+            )
         except InputError as error:
-            loaded = LoadedFrame(request.id, request.about, None, None, None, error)
+            loaded = LoadedFrame(request.id, request.kind, request.about, None, None, error)
         request = yield loaded
 
 
@@ -231,22 +248,32 @@ def check(root: Path) -> Checked:
 
 
 class _Reader:
-    """Makes observations of frames; keeps what makes headset images, which takes a second to prepare."""
+    """Makes observations of frames; keeps what makes headset images, which takes a second to prepare, and the last
+    frame's textures, from which they can be drawn otherwise."""
 
     def __init__(self) -> None:
         self._headset: Headset | None = None
+        self._read: tuple[FrameId, Tensor, Tensor] | None = None  # mesh [V, 3] and textures [3, 3, T, T]
 
-    def headset_images(self, request: FrameRequest) -> tuple[FloatArray | None, KeypointSet | None]:
+    def headset_images(self, request: FrameRequest) -> HeadsetImages:
         size = request.about.headset_size
         if size is None:
             mend = "open one that knows a headset, or load keypoints"
             raise InputError("headset images", expected="an avatar with headset cameras", got="one without", mend=mend)
-        kept = self._headset
+        kept, id, recipe = self._headset, request.id, request.recipe
         if kept is None or kept.capture is not request.capture or kept.cameras.size != size:
-            kept = self._headset = Headset(request.capture, size=size)
-        return kept.images(request.id).hmc.numpy().copy(), None
+            kept, self._read = Headset(request.capture, size=size), None
+            self._headset = kept
+        if self._read is None or self._read[0] != id:
+            frame = request.capture.frame(id, photos=(), textures=kept.needed_textures(id))
+            self._read = id, torch.from_numpy(frame.vertices), kept.blend(frame)
+        _, vertices, textures = self._read
+        varied = None if recipe.augmentation == PLAIN else recipe.augmentation
+        made = kept.draw(vertices, textures, varied, torch.Generator().manual_seed(recipe.seed))
+        number = f"{id.number:06d}"
+        return HeadsetImages(made.hmc.numpy().copy(), (f"mouth {number}", f"left {number}", f"right {number}"), recipe)
 
-    def keypoints(self, request: FrameRequest) -> tuple[FloatArray | None, KeypointSet | None]:
+    def keypoints(self, request: FrameRequest) -> KeypointSet:
         landmarks, camera = request.capture.landmarks, request.avatar.keypoint_camera
         if landmarks is None or len(landmarks.ids) != len(request.about.landmarks.ids):
             expected = f"a capture with {len(request.about.landmarks.ids)} landmarks"
@@ -255,22 +282,36 @@ class _Reader:
         assert camera is not None  # an avatar that is open has one
         points = request.capture.vertices(request.id)[landmarks.index]
         given = camera.to("cpu").project_normalised(points).clamp(0, 1).numpy().astype(np.float32)
-        return None, KeypointSet(given, np.full(len(given), SEEN, np.float32))
+        return KeypointSet(given, np.full(len(given), SEEN, np.float32))
+
+    def photo(self, request: FrameRequest) -> FrontalImage:
+        name = _photographer(request)
+        photo, camera = request.capture.photo(request.id, name), request.capture.camera(request.id, name)
+        height, width = camera.size
+        if height > PHOTO_HEIGHT:
+            camera = camera.resized((PHOTO_HEIGHT, round(width * PHOTO_HEIGHT / height)))
+            photo = functional.interpolate(photo[None], camera.size, mode="area")[0]
+        return FrontalImage(photo.numpy().copy(), camera, f"camera {name}, {request.id}")
 
 
 # What a frame can be loaded as.
-READERS: dict[str, Callable[[_Reader, FrameRequest], tuple[FloatArray | None, KeypointSet | None]]] = {
+READERS: dict[str, Callable[[_Reader, FrameRequest], Given]] = {
     "headset": _Reader.headset_images,
     "keypoints": _Reader.keypoints,
+    "frontal": _Reader.photo,
 }
 
 
+def _photographer(request: FrameRequest) -> str:
+    """The camera whose photo of a frame is looked at: the most frontal one that has one."""
+    here = request.capture.photo_cameras(request.id)
+    if not here:
+        raise InputError(f"frame {request.id}", expected="a photo", got="none")
+    return request.info.frontal if request.info.frontal in here else here[0]
+
+
 def _truth(request: FrameRequest) -> Truth:
-    capture, id = request.capture, request.id
-    here = capture.photo_cameras(id)
-    name = request.info.frontal if request.info.frontal in here else (here[0] if here else "")
-    if not name:
-        raise InputError(f"frame {id}", expected="a photo to compare with", got="none")
+    capture, id, name = request.capture, request.id, _photographer(request)
     mask = capture.mask(id, name)
     return Truth(
         id=id,
@@ -279,7 +320,7 @@ def _truth(request: FrameRequest) -> Truth:
         mask=None if mask is None else mask.numpy(),
         camera=capture.camera(id, name),
         camera_name=name,
-        cameras=len(here),
+        cameras=len(capture.photo_cameras(id)),
     )
 
 

@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
+from lipflow.capture import FrameId
+from lipflow.capture.headset import HeadsetAugmentation
+from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
 from lipflow.mesh import Landmarks, Topology
 from lipflow_studio.orbit import Orbit
@@ -128,12 +131,40 @@ class KeypointSet:
     __hash__ = None  # type: ignore[assignment]
 
 
+PLAIN = HeadsetAugmentation(lighting=0.0, background=0.0, slop=0.0)
+MOST_AUGMENTATION = 2.0  # 1 is what a real headset varies by
+
+
+@dataclass(frozen=True)
+class HeadsetRecipe:
+    """What headset images were made from, where a capture's frame made them: they can be made again, otherwise."""
+
+    capture: str  # its folder, absolute
+    segment: str
+    number: int
+    augmentation: HeadsetAugmentation = PLAIN
+    seed: int = 0  # of the augmentation's draw
+
+    def __post_init__(self) -> None:
+        for name, amount in vars(self.augmentation).items():
+            number = isinstance(amount, int | float) and not isinstance(amount, bool)
+            if not number or not 0 <= amount <= MOST_AUGMENTATION:
+                raise InputError(name, expected=f"0 to {MOST_AUGMENTATION:g}", got=repr(amount))
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise InputError("seed", expected="a whole number from 0", got=repr(self.seed))
+
+    @property
+    def frame(self) -> FrameId:
+        return FrameId(self.segment, self.number)
+
+
 @dataclass(frozen=True, eq=False)
 class HeadsetImages:
     """The three opened headset images, at the size the avatar takes."""
 
     images: FloatArray  # [3, h, w] in [0, 1]
     names: tuple[str, str, str]  # file names
+    recipe: HeadsetRecipe | None = None  # None: they came from files
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
 from lipflow.serial import from_json, to_json
-from lipflow_studio.document import Document, FrontalImage, HeadsetImages, KeypointSet, Source
+from lipflow_studio.document import Document, FrontalImage, HeadsetImages, HeadsetRecipe, KeypointSet, Source
 from lipflow_studio.orbit import Orbit
 
 FORMAT = "lipflow-session"
@@ -108,6 +108,7 @@ def write(path: Path, saved: SavedSession) -> None:
         arrays["headset"] = _bytes_where_exact(document.headset.images)
     if document.frontal is not None:
         arrays["frontal"] = _bytes_where_exact(document.frontal.image)
+    recipe = None if document.headset is None else document.headset.recipe
     parts: dict[str, dict[str, Any]] = {}
     for name, values in saved.parts.items():
         arrays |= {f"parts/{name}/{k}": v for k, v in values.items() if isinstance(v, np.ndarray)}
@@ -121,6 +122,7 @@ def write(path: Path, saved: SavedSession) -> None:
         "hold": document.hold,
         "frontal": None if document.frontal is None else _frontal_body(document.frontal),
         "headset": None if document.headset is None else list(document.headset.names),
+        "recipe": None if recipe is None else to_json(recipe),
         "camera": to_json(saved.camera),
         "selection": list(saved.selection),
         "symmetric": saved.symmetric,
@@ -152,7 +154,7 @@ def read(path: Path) -> SavedSession:
     names, photograph = body.get("headset"), body.get("frontal")
     document = Document(
         keypoints=keypoints,
-        headset=None if names is None else _headset(arrays, names, what),
+        headset=None if names is None else _headset(arrays, names, body.get("recipe"), what),
         frontal=None if photograph is None else _frontal(arrays, photograph, what),
         configs=_configs(body.get("configs"), what),
         hold=_number(body, "hold", 0.0, 1.0, what),
@@ -186,10 +188,11 @@ def _migrated(body: dict[str, Any], what: str) -> dict[str, Any]:
     return body
 
 
-def _headset(arrays: Arrays, names: object, what: str) -> HeadsetImages:
+def _headset(arrays: Arrays, names: object, recipe: object, what: str) -> HeadsetImages:
     if not isinstance(names, list) or len(names) != 3 or not all(isinstance(name, str) for name in names):
         raise InputError(f"{what}: headset", expected="three file names", got=repr(names)[:40])
-    return HeadsetImages(_images(arrays, "headset", what), (names[0], names[1], names[2]))
+    made = None if recipe is None else from_json(HeadsetRecipe, recipe, what=f"{what}: recipe")
+    return HeadsetImages(_images(arrays, "headset", what), (names[0], names[1], names[2]), made)
 
 
 @dataclass(frozen=True)

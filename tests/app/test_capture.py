@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QTreeWidgetItem
+from PySide6.QtWidgets import QApplication, QTreeWidgetItem
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face, wait_for_fit
 from lipflow.capture import FrameId, open_capture
 from lipflow.checks import InputError
-from lipflow_studio import capture_work
-from lipflow_studio.capture_work import FigureRequest, FrameRequest, judge
+from lipflow_studio import capture_work, theme
+from lipflow_studio.capture_work import FigureRequest, judge
 from lipflow_studio.demo import drop
-from lipflow_studio.document import Source, Status
+from lipflow_studio.document import HeadsetRecipe, Source, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.capture_panel import CapturePanel
-from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.capture import KINDS, Captures
 from lipflow_studio.script import Player
 from lipflow_studio.session import Session
 from support.tiny_capture import CAMERAS, SEGMENTS, write_tiny_capture
@@ -117,6 +117,42 @@ class TestFrames:
         assert session.keypoints.given == pytest.approx(expected, abs=1e-6)
         assert session.keypoints.pinned.all()
 
+    def test_the_photo_is_fitted_under_its_own_camera(self, qtbot: QtBot, captures: Captures) -> None:
+        captures.set_kind("frontal")
+        id = first(captures, 2)
+        load(qtbot, captures, id)
+        session, capture = captures.session, open_capture(captures.info.root)
+        assert session.source is Source.FRONTAL
+        np.testing.assert_array_equal(session.frontal.image, capture.photo(id, "400001").numpy())
+        camera, expected = session.frontal.camera, capture.camera(id, "400001")
+        for name in ("K", "R", "t"):
+            assert torch.equal(getattr(camera, name), getattr(expected, name))
+        assert session.frontal.name == f"camera 400001, {id}"
+        wait_for(qtbot, lambda: session.fit is not None and session.fit.renders is not None)
+        assert session.fit.renders.shape == session.frontal.image.shape
+        wait_for(qtbot, lambda: captures.figures is not None)
+        assert captures.figures.id == id
+        session.set_source("KEYPOINTS")
+        wait_for(qtbot, lambda: captures.figures is None)
+        session.undo()
+        session.undo()
+        assert session.frontal is None
+
+    def test_a_large_photo_and_its_camera_are_made_smaller_together(self, captures: Captures) -> None:
+        id = first(captures)
+        request = captures.request("frontal", HeadsetRecipe("", id.segment, id.number))
+        whole = capture_work.READERS["frontal"](capture_work._Reader(), request)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(capture_work, "PHOTO_HEIGHT", 24)
+            half = capture_work.READERS["frontal"](capture_work._Reader(), request)
+        assert half.image.shape == (3, 24, 16)
+        assert half.camera.size == (24, 16)
+        expected = whole.image.reshape(3, 24, 2, 16, 2).mean((2, 4))
+        np.testing.assert_allclose(half.image, expected, atol=1e-6)
+        points = captures._capture.vertices(id)
+        positions = [camera.project(points)[:, :2] for camera in (whole.camera, half.camera)]
+        torch.testing.assert_close((positions[0] + 0.5) / 2 - 0.5, positions[1])
+
     @pytest.mark.parametrize(("segment", "number"), [("E001_Neutral", 1), ("nowhere", 100), ("E001_Neutral", -3)])
     def test_a_frame_that_is_not_there_is_named(self, captures: Captures, segment: str, number: int) -> None:
         captures.load(segment, number)
@@ -169,7 +205,7 @@ class TestTheTruth:
 
     def test_a_face_that_is_the_truth_is_no_distance_away(self, captures: Captures) -> None:
         session, id = captures.session, first(captures)
-        request = FrameRequest(captures._capture, captures.info, id, "headset", session.avatar, session.avatar_info)
+        request = captures.request("headset", HeadsetRecipe(str(captures.info.root), id.segment, id.number))
         truth = capture_work._truth(request)
         code = np.zeros(session.avatar.config.latent, np.float32)
         with torch.no_grad():
@@ -307,6 +343,15 @@ class TestThePanel:
         captures.set_kind("headset")
         assert panel.kind.currentData() == "headset"
 
+    def test_splits_are_legible_in_both_themes(self, panel: CapturePanel, qapp: QApplication) -> None:
+        for look in (theme.LIGHT, theme.DARK):
+            theme.apply(qapp, look)
+            assert panel.tree.topLevelItem(0).foreground(1).color().name() == look.muted
+
+    def test_the_photo_is_one_of_the_kinds(self, panel: CapturePanel) -> None:
+        titles = [panel.kind.itemText(place) for place in range(panel.kind.count())]
+        assert titles == ["Headset images", "Keypoints", "Photo"]
+
     def test_the_play_button_follows(self, qtbot: QtBot, panel: CapturePanel, captures: Captures) -> None:
         qtbot.mouseClick(panel.play_button, Qt.MouseButton.LeftButton)
         assert captures.playing
@@ -362,9 +407,10 @@ def test_an_avatar_that_is_being_opened_is_opened_all_the_same(
     wait_for(qtbot, lambda: empty_session.avatar is not None)
 
 
-def test_a_session_brings_capture_frame_and_truth_back(qtbot: QtBot, captures: Captures) -> None:
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_session_brings_capture_frame_and_truth_back(qtbot: QtBot, captures: Captures, kind: str) -> None:
     assert captures.saved()["root"] == str(captures.info.root)
-    captures.set_kind("keypoints")
+    captures.set_kind(kind)
     load(qtbot, captures, first(captures, 4))
     kept, session = captures.saved(), captures.session
     session.pause_fit()
@@ -374,7 +420,7 @@ def test_a_session_brings_capture_frame_and_truth_back(qtbot: QtBot, captures: C
     captures.restore(kept)
     wait_for(qtbot, lambda: captures.truth is not None)
     assert captures.frame == first(captures, 4)
-    assert captures.kind == "keypoints"
+    assert captures.kind == kind
     assert session.document is document
     assert session.undo_stack.count() == steps
     wait_for(qtbot, lambda: captures.figures is not None)

@@ -255,6 +255,10 @@ DAMAGE: dict[str, Callable[[dict[str, torch.Tensor], dict[str, Any]], object]] =
     "a headset without images": lambda t, b: b.update(source="HEADSET"),
     "headset names without images": lambda t, b: b.update(headset=["a", "b", "c"]),
     "two headset names": lambda t, b: b.update(headset=["a", "b"]),
+    "images made of nothing": lambda t, b: (
+        b.update(headset=["a"] * 3, recipe={"capture": 3}),
+        t.update(headset=torch.zeros(3, 4, 4)),
+    ),
     "flat headset images": lambda t, b: (b.update(headset=["a", "b", "c"]), t.update(headset=torch.zeros(3, 4))),
     "bright headset images": lambda t, b: (b.update(headset=["a"] * 3), t.update(headset=torch.full((3, 4, 4), 7.0))),
     "configs of text": lambda t, b: b.update(configs="fast"),

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from lipflow.capture import FrameId
 from lipflow_studio.capture_work import CaptureInfo, Figures, Truth
 from lipflow_studio.icons import icon
+from lipflow_studio.panels.augmentation_controls import AugmentationControls
 from lipflow_studio.parts.capture import KINDS, Captures
 from lipflow_studio.session import Session
 from lipflow_studio.views.capture_tree import CaptureTree
@@ -44,6 +45,8 @@ class CapturePanel(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self._frames(), "Frames")
+        self.augmentation = AugmentationControls(session)
+        self.tabs.addTab(self.augmentation, "Augment")
         self.tabs.addTab(self.check, "Check")
         self.pages = QStackedWidget()
         self.pages.addWidget(self._empty())
@@ -107,8 +110,8 @@ class CapturePanel(QWidget):
 
     def _loading(self) -> QHBoxLayout:
         self.kind = dressed(QComboBox(), "kind", "What a frame gives the fit to see")
-        for name, title in KINDS.items():
-            self.kind.addItem(title, name)
+        for name, kind in KINDS.items():
+            self.kind.addItem(kind.title, name)
         self.kind.activated.connect(lambda: self._captures.set_kind(self.kind.currentData()))
         self.load_button = button(
             "open", "Load", "Fit to the selected frame (Enter, double click)", self._load, "primary"

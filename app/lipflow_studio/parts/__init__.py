@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lipflow_studio.parts.appearance import Appearance
+from lipflow_studio.parts.augmentation import Augmentation
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.compare import Compare

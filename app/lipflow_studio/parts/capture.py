@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ from lipflow_studio.capture_work import (
     Truth,
 )
 from lipflow_studio.commands import command
-from lipflow_studio.document import ByteArray, HeadsetImages, Source, Status
+from lipflow_studio.document import ByteArray, HeadsetRecipe, KeypointSet, Source, Status
 from lipflow_studio.parts.base import Part
 from lipflow_studio.workers import Failure, Worker
 
@@ -35,7 +36,22 @@ TICK_MS = 30
 FIGURES_S = 0.7  # at least so long between two figures: decoding a picture takes time from the fit
 FRAME_S = 2.5  # at most so long for a frame of a sequence, if its fit goes on
 THUMBNAILS = 2000  # that are kept
-KINDS = {"headset": "Headset images", "keypoints": "Keypoints"}  # what a frame can be loaded as
+
+
+@dataclass(frozen=True)
+class FrameKind:
+    """What a frame can be loaded as."""
+
+    title: str
+    field: str  # of the document
+    source: Source
+
+
+KINDS = {
+    "headset": FrameKind("Headset images", "headset", Source.HEADSET),
+    "keypoints": FrameKind("Keypoints", "keypoints", Source.KEYPOINTS),
+    "frontal": FrameKind("Photo", "frontal", Source.FRONTAL),
+}
 
 
 class Captures(Part):
@@ -96,7 +112,7 @@ class Captures(Part):
 
     @command()
     def set_kind(self, kind: str) -> None:
-        """What frames are loaded as: "headset" or "keypoints"."""
+        """What frames are loaded as: "headset" (images), "keypoints" or "frontal" (its photo)."""
         if kind not in KINDS:
             self.session.report(InputError("kind", expected=" or ".join(KINDS), got=repr(kind)))
         elif kind != self.kind:
@@ -179,11 +195,30 @@ class Captures(Part):
         """What the face really looks like that is fitted at present, where that is known."""
         return self.truth if self._is_of_frame() else None
 
+    def offers(self, recipe: HeadsetRecipe | None) -> bool:
+        """Whether headset images can be made again: they are of a frame of the open capture."""
+        return recipe is not None and recipe.capture == self._folder
+
+    def request(self, kind: str, recipe: HeadsetRecipe, *, truth: bool = True) -> FrameRequest:
+        """What reads a frame of the open capture for the open avatar."""
+        session = self.session
+        assert self._capture is not None
+        assert self.info is not None
+        assert session.avatar is not None
+        assert session.avatar_info is not None
+        return FrameRequest(
+            self._capture, self.info, recipe.frame, kind, session.avatar, session.avatar_info, recipe, truth
+        )
+
+    @property
+    def _folder(self) -> str:
+        return "" if self.info is None else str(self.info.root.absolute())
+
     def saved(self) -> Mapping[str, Any]:
         if self.info is None:
             return {}
         frame = {} if self.frame is None else {"segment": self.frame.segment, "number": self.frame.number}
-        return {"root": str(self.info.root.absolute()), "kind": self.kind, **frame}
+        return {"root": self._folder, "kind": self.kind, **frame}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The capture is opened again, and the frame's truth read: the document holds its observation already."""
@@ -251,8 +286,11 @@ class Captures(Part):
         else:
             self._wanted = id
             self._returning = self._returning if self._returning == id else None
-            request = FrameRequest(self._capture, info, id, self.kind, session.avatar, session.avatar_info)
-            self._frames.send(request)
+            before = None if session.headset is None else session.headset.recipe
+            recipe = HeadsetRecipe(self._folder, id.segment, id.number)
+            if before is not None:  # the headset sits and is lit as it was
+                recipe = replace(recipe, augmentation=before.augmentation, seed=before.seed)
+            self._frames.send(self.request(self.kind, recipe))
 
     def _report_no_capture(self) -> None:
         self.session.report(InputError("capture", expected="an open one", got="none", mend="open its folder first"))
@@ -310,20 +348,13 @@ class Captures(Part):
         self._loaded_at = time.monotonic()
         if self._returning == loaded.id:
             self._returning = None
-            self._given = session.headset if session.source is Source.HEADSET else session.keypoints
+            self._given = next(getattr(session, k.field) for k in KINDS.values() if k.source is session.source)
             return
         # A sequence is one step to undo, and each frame goes on from the face before.
         text = f"play {segment}" if self.playing else f"load {loaded.id}"
         gesture = ("sequence", segment) if self.playing else None
-        if loaded.headset is not None:
-            number = f"{loaded.id.number:06d}"
-            given: object = HeadsetImages(loaded.headset, (f"mouth {number}", f"left {number}", f"right {number}"))
-            changes: dict[str, Any] = {"headset": given, "source": Source.HEADSET}
-        else:
-            given = loaded.keypoints
-            changes = {"keypoints": given, "source": Source.KEYPOINTS}
-        self._given = given
-        session.edit(text, gesture, restart=not self.playing, **changes)
+        self._given, kind = loaded.given, KINDS[loaded.kind]
+        session.edit(text, gesture, restart=not self.playing, **{kind.field: loaded.given, "source": kind.source})
 
     def _play_on(self) -> None:
         """The next frame, when this one's fit has come to rest or has had its time."""
@@ -358,9 +389,15 @@ class Captures(Part):
 
     def _is_of_frame(self) -> bool:
         """Whether what is fitted is still this frame: keypoints that were dragged since are, other images are not."""
-        if self.session.source is Source.HEADSET:
-            return self.session.headset is self._given
-        return not isinstance(self._given, HeadsetImages)
+        session = self.session
+        if session.source is Source.KEYPOINTS:
+            return isinstance(self._given, KeypointSet)
+        if session.source is Source.FRONTAL:
+            return session.frontal is self._given
+        recipe = None if session.headset is None else session.headset.recipe
+        if recipe is None:
+            return session.headset is self._given
+        return self.offers(recipe) and recipe.frame == self.frame
 
     def _take_opened(self, worker: Worker[None, tuple[str, MultifaceCapture, CaptureInfo]]) -> None:
         done, opened, failure = _result(worker)

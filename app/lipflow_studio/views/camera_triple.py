@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetricsF,
+    QHelpEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+)
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from lipflow_studio.document import FloatArray
@@ -16,8 +26,8 @@ from lipflow_studio.theme import current
 ERROR_WHITE = 0.25  # absolute difference that is drawn brightest
 CAPTIONS = ("input", "render", "error")
 STEP = 0.02  # of the divider, with an arrow key
-CAPTION_WIDTH = 236  # pixels that a name, its weight and the note need
 BAR = QSize(34, 5)  # pixels, for a weight of 1
+WEIGHT_WIDTH = 8 + BAR.width() + 5 + 40  # pixels of a weight, with what is before it
 ATTENTION = (
     "{name}: {weight:.1%} of the attention\n"
     "The prior's encoder adds up the features of the three cameras with learned weights, softmax(W_A):\n"
@@ -62,9 +72,12 @@ class CameraTriple(QWidget):
 
     # What it shows
 
-    def show_input(self, image: FloatArray) -> None:
-        self._pixels = [np.ascontiguousarray((image * 255).astype(np.uint8)), None, None]
-        self.note = ""
+    def show_input(self, image: FloatArray, *, anew: bool = True) -> None:
+        """Show an image; if not ``anew``, beside the render of the one before until there is another."""
+        self._pixels[0] = np.ascontiguousarray((image * 255).astype(np.uint8))
+        if anew:
+            self._pixels[1:] = None, None
+            self.note = ""
         self.update()
 
     def show_render(self, render: FloatArray, error: FloatArray) -> None:
@@ -144,9 +157,16 @@ class CameraTriple(QWidget):
 
     def _heading(self, boxes: list[QRectF]) -> QRectF:
         """Above the pictures, and wide enough for its words."""
-        left, right = boxes[0].left(), boxes[-1].right()
-        more = max(0.0, min(CAPTION_WIDTH, self.width()) - (right - left)) / 2
+        left, right, font = boxes[0].left(), boxes[-1].right(), QFontMetricsF(self._small())
+        weight = 0 if self.weight is None else WEIGHT_WIDTH
+        words = font.horizontalAdvance(self.name) + weight + 10 + font.horizontalAdvance(self.note)
+        more = max(0.0, min(words, self.width()) - (right - left)) / 2
         return QRectF(left - more, boxes[0].top() - self.CAPTION, right - left + 2 * more, self.CAPTION - 2)
+
+    def _small(self) -> QFont:
+        font = QFont(self.font())
+        font.setPixelSize(11)
+        return font
 
     # Painting
 
@@ -155,21 +175,22 @@ class CameraTriple(QWidget):
             return
         painter = QPainter(self)
         painter.setRenderHints(QPainter.RenderHint.SmoothPixmapTransform | QPainter.RenderHint.Antialiasing)
-        small = QFont(self.font())
-        small.setPixelSize(11)
-        painter.setFont(small)
+        painter.setFont(self._small())
         self._paint_heading(painter, self._heading(self._boxes(self._count)))
         self._painters[self.display.mode](painter)
         painter.end()
 
     def _paint_heading(self, painter: QPainter, heading: QRectF) -> None:
-        look, middle = current(), Qt.AlignmentFlag.AlignVCenter
+        look, middle, font = current(), Qt.AlignmentFlag.AlignVCenter, QFontMetricsF(painter.font())
+        weight = 0 if self.weight is None else WEIGHT_WIDTH
+        room = heading.width() - weight - 10 - font.horizontalAdvance(self.note)
+        name = font.elidedText(self.name, Qt.TextElideMode.ElideMiddle, max(room, 0.0))
         painter.setPen(QColor(look.text))
-        painter.drawText(heading, Qt.AlignmentFlag.AlignLeft | middle, self.name)
+        painter.drawText(heading, Qt.AlignmentFlag.AlignLeft | middle, name)
         painter.setPen(QColor(look.muted))
         painter.drawText(heading, Qt.AlignmentFlag.AlignRight | middle, self.note)
         if self.weight is not None:
-            left = heading.left() + painter.fontMetrics().horizontalAdvance(self.name) + 8
+            left = heading.left() + font.horizontalAdvance(name) + 8
             bar = QRectF(left, heading.center().y() - BAR.height() / 2, BAR.width(), BAR.height())
             painter.fillRect(bar, QColor(look.groove))
             bar.setWidth(BAR.width() * self.weight)

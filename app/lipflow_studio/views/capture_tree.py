@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QIcon, QImage, QPixmap, QResizeEvent
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QIcon, QImage, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QTreeWidgetItemIterator, QWidget
 
 from lipflow.capture import FrameId
 from lipflow_studio.capture_work import THUMBNAIL, CaptureInfo, SegmentInfo
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
+from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import dressed
 
 SETTLE_MS = 60  # of scrolling, before thumbnails are asked for
@@ -51,6 +52,13 @@ class CaptureTree(QTreeWidget):
         item = self.currentItem()
         return None if item is None else item.data(0, Qt.ItemDataRole.UserRole)
 
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            for row in map(self.topLevelItem, range(self.topLevelItemCount())):
+                if row is not None:
+                    row.setForeground(1, QColor(current().muted))
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._looking.start()
@@ -69,7 +77,7 @@ class CaptureTree(QTreeWidget):
 
     def _add(self, segment: SegmentInfo) -> None:
         row = QTreeWidgetItem(self, [segment.name, f"{segment.split} · {len(segment.frames)}"])
-        row.setForeground(1, self.palette().placeholderText())
+        row.setForeground(1, QColor(current().muted))
         row.setSizeHint(0, QSize(60, SEGMENT_HEIGHT))
         use = SPLITS.get(segment.split, "neither training nor test")
         row.setToolTip(0, f"{segment.name}: {len(segment.frames)} frames, for {use}")

@@ -28,6 +28,7 @@ class FrontalView(QWidget):
         for text, role in (
             ("No frontal image is open", ""),
             ("File › Open… takes one image together with its camera (JSON with K, R, t, size)", "hint"),
+            ("or load a frame of a capture as its photo", "hint"),
         ):
             line = label(text, role)
             line.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -43,6 +43,7 @@ class HmcView(QWidget):
         self._session = session
         self.setAcceptDrops(True)
         self._display = session.part(HeadsetDisplay)
+        self._shown: HeadsetImages | None = None
         self.cameras = [CameraTriple(name) for name in CAMERA_NAMES]
         self.flicker = QTimer(self)
         self.flicker.timeout.connect(self._flip)
@@ -131,8 +132,10 @@ class HmcView(QWidget):
         )
         self._stack.setCurrentIndex(0 if headset is None else 1)
         if headset is not None:
+            anew = not _is_varied(self._shown, headset)
             for camera, image in zip(self.cameras, headset.images):
-                camera.show_input(image)
+                camera.show_input(image, anew=anew)
+        self._shown = headset
 
         self._keep_time()
 
@@ -159,9 +162,10 @@ class HmcView(QWidget):
     def _keep_time(self) -> None:
         """Flicker only where somebody sees it."""
         display = self._display.display
-        self.flicker.setInterval(round(500 / display.rate))
+        interval = round(500 / display.rate)
         if display.mode == "flicker" and self.isVisible() and self._session.headset is not None:
-            self.flicker.start()
+            if not self.flicker.isActive() or self.flicker.interval() != interval:
+                self.flicker.start(interval)
         else:
             self.flicker.stop()
             for camera in self.cameras:
@@ -191,3 +195,10 @@ class HmcView(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         self._session.open_headset_images([url.toLocalFile() for url in event.mimeData().urls()])
         event.acceptProposedAction()
+
+
+def _is_varied(before: HeadsetImages | None, after: HeadsetImages) -> bool:
+    """Whether these images are of the same moment as those before, under other light or from elsewhere."""
+    if before is None or before.recipe is None or after.recipe is None:
+        return False
+    return (before.recipe.capture, before.recipe.frame) == (after.recipe.capture, after.recipe.frame)
