@@ -37,6 +37,7 @@ PARTS: tuple[type[Part], ...] = (
     Compare,
     Appearance,
     HeadsetDisplay,
+    Augmentation,
     Training,
 )  # in this order: one may listen to those above it
 
