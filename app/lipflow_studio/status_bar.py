@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QStatusBar, QWidget
 
 from lipflow_studio.document import FitUpdate, Picture, Status
 from lipflow_studio.session import Session
+from lipflow_studio.widgets.export_line import ExportLine
 from lipflow_studio.widgets.make import label
 
 REMARK_MS = 8000
@@ -29,6 +30,7 @@ class StatusBar(QStatusBar):
         for badge, widest in ((self._state, Status.CONVERGED.value), (self._rate, "9999 it/s")):
             badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
             badge.setMinimumWidth(badge.fontMetrics().horizontalAdvance(widest) + 24)
+        self.addPermanentWidget(ExportLine(session))
         for badge in (self._state, self._rate, self._device, self._backend, self._gl):
             self.addPermanentWidget(badge)
         session.status_changed.connect(lambda status: self._state.setText(status.value))

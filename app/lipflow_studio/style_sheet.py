@@ -74,6 +74,8 @@ def style_sheet(t: Theme) -> str:
     QSlider::handle:horizontal {{ width: 12px; height: 12px; margin: -5px 0; border-radius: 6px;
         background: {t.accent}; border: 1px solid {t.window}; }}
     QSlider::handle:horizontal:disabled {{ background: {t.disabled}; }}
+    QProgressBar {{ background: {t.line}; border: none; border-radius: 3px; }}
+    QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
     QCheckBox {{ spacing: 7px; }}
     QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t.line_hover}; border-radius: 3px;
         background: {t.field}; }}

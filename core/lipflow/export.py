@@ -83,8 +83,19 @@ def export_mesh(path: Path, topology: Topology, vertices: npt.NDArray[np.float32
 
 def save_picture(path: Path, linear: Tensor) -> None:
     """Write linear RGB [3, H, W] as an 8-bit PNG in display gamma."""
-    with replacing(path.with_suffix(".png")) as beside:
-        Image.fromarray(to_picture(linear)).save(beside)
+    write_png(path.with_suffix(".png"), to_picture(linear))
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture [H, W, 3], 8 bit.
+
+    Raises:
+        InputError: another suffix than ``.png``.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"picture {path}", expected=".png", got=repr(path.suffix))
+    with replacing(path) as beside:
+        Image.fromarray(picture).save(beside)
 
 
 def frontal_and_side_cameras(avatar: Avatar) -> dict[str, Camera]:
@@ -136,11 +147,9 @@ def write_fit_results(
 
 def _export_obj(path: Path, topology: Topology, vertices: npt.NDArray[np.float32], picture: Picture) -> None:
     texture, material = path.with_suffix(".png"), path.with_suffix(".mtl")
-    with replacing(texture) as beside:
-        Image.fromarray(picture).save(beside)
-    with replacing(material) as beside:
-        beside.write_text(f"newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nmap_Kd {texture.name}\n")
-    with replacing(path) as beside:
+    with replacing(texture) as beside_texture, replacing(material) as beside_material, replacing(path) as beside:
+        Image.fromarray(picture).save(beside_texture)
+        beside_material.write_text(f"newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nmap_Kd {texture.name}\n")
         topology.save_obj(beside, vertices)
         beside.write_text(f"mtllib {material.name}\nusemtl face\n" + beside.read_text())
 

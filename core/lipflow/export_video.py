@@ -6,6 +6,7 @@ Each is a generator: it yields how far it is, and where it is closed before its 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,7 @@ def _reason(path: Path) -> OSError:
             file.write(bytes(PROBE_BYTES))
     except OSError as error:
         return error
-    return OSError(f"{path}: the video's encoder failed")
+    return OSError(errno.EIO, "the video's encoder failed", str(path))
 
 
 def _codes(avatar: Avatar, z: npt.NDArray[np.float32]) -> torch.Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipflow_studio import demo_inputs
+from lipflow_studio.actions import export
 from lipflow_studio.actions.row import ActionRow, Ask, has_avatar
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
@@ -62,6 +63,7 @@ ROWS = (
         ask=Ask("Save session", SESSIONS, save="session.lipflow"),
         enabled=has_avatar,
     ),
+    *export.ROWS,
     ActionRow("&File", "separator"),
     ActionRow(
         "&File",

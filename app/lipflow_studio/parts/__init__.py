@@ -8,6 +8,7 @@ from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.export import Export
 from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.headset_display import HeadsetDisplay
@@ -39,6 +40,7 @@ PARTS: tuple[type[Part], ...] = (
     HeadsetDisplay,
     Augmentation,
     Training,
+    Export,
 )  # in this order: one may listen to those above it
 
 __all__ = ["PARTS", "Part"]
