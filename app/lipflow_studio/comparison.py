@@ -29,10 +29,12 @@ class PriorRow:
 
 
 PRIORS = {
-    "own": PriorRow("Own prior", "The prior that it was trained with", {}),
-    "standard-normal": PriorRow("N(0, I)", "The standard normal in its prior's place", {"prior": "standard-normal"}),
-    "no-likelihood": PriorRow("No likelihood", "Its own prior gives no more than the start", {"likelihood": False}),
-}  # fmt: skip
+    "own": PriorRow("Own", "The prior that it was trained with", {}),
+    "standard-normal": PriorRow(
+        "N(0, I)", "The standard normal instead; the fit starts at the neutral face", {"prior": "standard-normal"}
+    ),
+    "no-likelihood": PriorRow("Start only", "Its own prior gives no more than the start", {"likelihood": False}),
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,8 @@ class ComparePanel(QWidget):
     def _tools(self) -> QWidget:
         bar, row = strip()
         compare, session = self._compare, self._session
-        row.addWidget(label("Compare", "dockName"))
+        self.title = label("Compare", "dockName")
+        row.addWidget(self.title)
         row.addSpacing(8)
         self.add_button = dressed(QPushButton(icon("add"), "Add"), "", f"Add a contender, up to {MOST}")
         menu = QMenu(self.add_button)
@@ -79,7 +80,7 @@ class ComparePanel(QWidget):
             box.setMinimumWidth(64)
             box.setMaximumWidth(190)
             box.activated.connect(lambda _: compare.set_pair(*(b.currentIndex() for b in self.pair)))
-            row.addWidget(box, 2)
+            row.addWidget(box, 4)
         row.addStretch(1)
         for preset, key in (("left", "1"), ("front", "2"), ("right", "3")):
             look = functools.partial(session.view_from, preset)
@@ -121,7 +122,7 @@ class ComparePanel(QWidget):
 
     def _show_contenders(self) -> None:
         compare = self._compare
-        titles = [f"{title}, {PRIORS[c.prior].title}" if c.prior != "own" else title
+        titles = [f"{title} · {PRIORS[c.prior].title}" if c.prior != "own" else title
                   for title, c in zip(titles_of(compare.contenders), compare.contenders)]  # fmt: skip
         for box in self.pair:
             box.clear()
@@ -134,6 +135,7 @@ class ComparePanel(QWidget):
         split = options.layout == "split"
         self.side_button.setChecked(not split)
         self.split_button.setChecked(split)
+        self.title.setVisible(not split)  # the boxes need its room
         for box, place in zip(self.pair, options.pair):
             box.setVisible(split and len(self._compare.contenders) > 1)
             box.setCurrentIndex(place)

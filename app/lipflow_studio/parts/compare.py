@@ -290,12 +290,12 @@ class Compare(Part):
         """A new worker with the present contenders, if they are looked at; what ran before is let go."""
         self._retire_worker()
         self._put_at(LIVE)
+        self._put_update(None)
         places = tuple(i for i, c in enumerate(self.contenders) if c.info is not None)
         self._fitted, self._failures = places, (None,) * len(places)
         ready = [self.contenders[i] for i in places]
         entrants = [Entrant(self._avatars[c.info], c.info, c.prior) for c in ready if c.info is not None]
         if not self.active or not entrants:
-            self._put_update(None)
             return
         view = self.session.camera.view
         self._worker = Worker(lambda: compare(entrants, view), name="compare", merge=CompareRequest.merge).start()

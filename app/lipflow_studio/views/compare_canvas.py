@@ -19,11 +19,12 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from lipflow_studio.comparison import ComparisonUpdate, Standing, titles_of
+from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 from lipflow_studio.views.compare_faces import HEAD_ASPECT, CompareFaces, fitted
-from lipflow_studio.views.head_view import DEGREES_A_PIXEL, ZOOM_A_NOTCH
+from lipflow_studio.views.head_canvas import DEGREES_A_PIXEL, ZOOM_A_NOTCH
 
 GAP = 2  # pixels between two faces
 REACH = 9  # pixels from the divider at which it is grabbed
@@ -53,6 +54,7 @@ class CompareCanvas(QWidget):
         compare.update_changed.connect(self._show_update)
         compare.options_changed.connect(lambda _: self._show_layout())
         session.camera_changed.connect(lambda _: self.faces.redraw())
+        session.part(Appearance).look_changed.connect(self.faces.show_look)
         session.closed.connect(self.faces.close)
         self.faces.drawn.connect(self.update)
         self._show_contenders()

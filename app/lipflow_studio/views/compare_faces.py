@@ -13,10 +13,12 @@ from PySide6.QtGui import QImage
 
 from lipflow_studio.comparison import Contender, Standing
 from lipflow_studio.document import AvatarInfo, Picture
+from lipflow_studio.look import Look
 from lipflow_studio.orbit import Orbit
+from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
+from lipflow_studio.views.head_canvas import FINE_AFTER_MS, QUICK_PIXELS, SOFTWARE
 from lipflow_studio.views.head_painter import HeadPainter
-from lipflow_studio.views.head_view import FINE_AFTER_MS, QUICK_PIXELS, SOFTWARE
 
 HEAD_ASPECT = 0.64  # width by height that a head needs; in a narrower picture it is drawn smaller
 
@@ -110,6 +112,13 @@ class CompareFaces(QObject):
         if dict(sizes) != self._sizes:
             self._sizes = dict(sizes)
             self.redraw()
+
+    def show_look(self, look: Look) -> None:
+        """How all are drawn."""
+        for face in self._faces:
+            if face is not None:
+                face.painter.set_look(look)
+        self.redraw()
 
     def redraw(self) -> None:
         """Draw all again: another camera, another theme."""
@@ -209,6 +218,7 @@ class CompareFaces(QObject):
         try:
             painter = HeadPainter()
             painter.set_topology(info)
+            painter.set_look(self._session.part(Appearance).look)
         except RuntimeError as error:
             self._session.report(error)
             return None

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
 from lipflow_studio.comparison import PRIORS, ComparisonUpdate, Contender, Standing, best_of, titles_of
@@ -38,8 +39,8 @@ IMAGES = (Source.HEADSET, Source.FRONTAL)
 COLUMNS = (
     Column(
         "data",
-        "Data energy",
-        "½ Σ (residual / σ)² of the same observation",
+        "Data",
+        "Data energy: ½ Σ (residual / σ)² of the same observation",
         ("record", "data_energy"),
         ",.1f",
         better=-1,
@@ -62,7 +63,7 @@ COLUMNS = (
     ),
     Column(
         "grey",
-        "Error, /255",
+        "Grey, /255",
         "Mean difference where the face is seen, grey levels of 255",
         ("record", "error"),
         ".2f",
@@ -87,16 +88,17 @@ COLUMNS = (
         better=-1,
         of_truth=True,
     ),
-    Column("iteration", "Iteration", "Of its fit, since this observation was given", ("record", "iteration"), "d"),
+    Column("iteration", "Iter.", "Of its fit, since this observation was given", ("record", "iteration"), "d"),
     Column(
         "ms",
-        "ms/iter.",
-        "An iteration on average, while the others and the studio's own fit take their turns",
+        "ms",
+        "Duration of an iteration on average, while the others and the studio's own fit take their turns",
         ("record", "ms"),
         ".1f",
     ),
 )
-NAME, PRIOR, FIRST = 1, 2, 3  # columns of the grid; in front of them the contender's colour
+PRIOR_WIDTH = 94  # pixels
+NAME, FIRST = 1, 3  # columns of the grid; in front of them the contender's colour
 
 
 class CompareTable(QWidget):
@@ -107,10 +109,12 @@ class CompareTable(QWidget):
         dressed(self, "panel")
         self._session, self._compare = session, session.part(Compare)
         self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(12, 6, 8, 6)
-        self._grid.setHorizontalSpacing(10)
+        self._grid.setContentsMargins(12, 6, 6, 6)
+        self._grid.setHorizontalSpacing(9)
         self._grid.setVerticalSpacing(2)
-        self._grid.setColumnStretch(NAME, 1)
+        self._grid.setColumnStretch(NAME, 3)
+        for place in range(len(COLUMNS)):
+            self._grid.setColumnStretch(FIRST + place, 1)
         self._heads = {c.name: label(c.title, "muted", c.tip) for c in COLUMNS}
         for place, head in enumerate((label("Contender", "muted"), label("Prior", "muted"))):
             self._grid.addWidget(head, 0, NAME + place)
@@ -145,10 +149,9 @@ class CompareTable(QWidget):
     def _add_row(self, place: int, contender: Contender, title: str) -> None:
         compare = self._compare
         dot = QLabel("●")
-        name = label(title, "", contender.which or "Only in memory")
-        name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        name.setMinimumWidth(70)
+        name = dressed(_Name(title), "", contender.which or "Only in memory")
         prior = dressed(QComboBox(), "prior", "The prior that it is fitted under; another one begins all fits anew")
+        prior.setFixedWidth(PRIOR_WIDTH)
         for key, row in PRIORS.items():
             prior.addItem(row.title, key)
             prior.setItemData(prior.count() - 1, row.tip, Qt.ItemDataRole.ToolTipRole)
@@ -191,6 +194,23 @@ class CompareTable(QWidget):
     def _colour_dots(self) -> None:
         for place, dot in enumerate(self.dots):
             dot.setStyleSheet(f"color: {current().kinds[place]};")
+
+
+class _Name(QLabel):
+    """A name that is shortened where there is no room for it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setMinimumWidth(64)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        short = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        painter = QPainter(self)
+        self.style().drawItemText(
+            painter, self.rect(), Qt.AlignmentFlag.AlignVCenter, self.palette(), self.isEnabled(), short
+        )
+        painter.end()
 
 
 def _mark(cell: QLabel, best: bool) -> None:
