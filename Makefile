@@ -8,14 +8,16 @@ XVFB := xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX"
 # Without a display the studio runs on a virtual screen.
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(XVFB))
 
-.PHONY: help setup studio demo test lint bench assets screenshot clean
+.PHONY: help setup studio demo test lint bench soak assets screenshot gallery clean
 
 help:
 	@echo "make studio      set up, then open the studio (without a display: play journeys 1 and 2, write $(OUT)/demo/)"
 	@echo "make test        set up, then run all checks and tests (the windows open on a virtual screen)"
 	@echo "make bench       measure this machine: renderer, decoder, flow, fits, training step"
+	@echo "make soak        ten minutes in the window with a fit and a training: stalls and memory to out/soak/metrics.json"
 	@echo "make assets      make again what ships: the head rig, the embedded avatars, the demo inputs"
 	@echo "make screenshot  make the README's picture again"
+	@echo "make gallery     photograph the studio at work again (docs/gallery/)"
 
 setup: $(STAMP)
 
@@ -50,11 +52,20 @@ lint: setup
 bench: setup
 	@$(BIN)/lipflow bench --json $(OUT)/bench.json
 
+soak: setup
+	@rm -rf out/soak/runs
+	@$(BIN)/lipflow capture synthesize --out out/soak/capture --frames 24 --cameras 6
+	@$(SCREEN) $(BIN)/lipflow-studio --script scripts/soak.json --metrics out/soak/metrics.json
+	@cat out/soak/metrics.json
+
 assets: setup
 	@$(BIN)/python scripts/make_assets.py
 
 screenshot: setup
 	@$(SCREEN) $(BIN)/python -m lipflow_studio.demo --out $(OUT)/demo --readme docs/studio.png
+
+gallery: setup
+	@$(SCREEN) $(BIN)/python scripts/gallery.py --out docs/gallery
 
 clean:
 	rm -rf $(OUT)
