@@ -22,6 +22,7 @@ from lipflow.training import Training
 from lipflow.training_config import TrainConfig, one_cycle
 from lipflow.training_start import mesh_pca
 from lipflow.variants import PARTS, VARIANTS
+from support.random_avatar import stir_prior
 from support.tiny_capture import write_tiny_capture
 
 PACK: dict[str, Any] = {"texture": 32, "photo": (48, 32), "hmc": (30, 40)}
@@ -60,10 +61,7 @@ def config(variant: str, **changes: Any) -> TrainConfig:
 def started(variant: str, packed: PackedCapture, dam: Avatar, **changes: Any) -> Training:
     """A run whose flow is no longer the identity that it starts as."""
     training = Training(config(variant, **changes), packed, base=dam if VARIANTS[variant].starts_from else None)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in training.avatar.prior.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    stir_prior(training.avatar)
     return training
 
 
@@ -299,7 +297,7 @@ class TestRefusals:
         driven = Training(config("lip-kl-kpt"), packed).finished_avatar()
         with pytest.raises(InputError, match="an avatar driven by kpt"):
             Training(config("dam-reg-kpt"), packed, base=driven)
-        with pytest.raises(InputError, match="textures packed at 512², the model's size, got 32²"):
+        with pytest.raises(InputError, match="textures packed at 384², the model's size, got 32²"):
             Training(TrainConfig(), packed)
         root = write_tiny_capture(tmp_path / "c", frames=6, landmarks=False)
         bare = packed_at(open_capture(root), tmp_path / "p", texture=32, photo=(48, 32), hmc=None)

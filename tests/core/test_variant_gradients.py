@@ -16,6 +16,7 @@ from lipflow.capture.packed import PackedCapture, pack
 from lipflow.training import Training
 from lipflow.training_config import TrainConfig
 from lipflow.variants import VARIANTS
+from support.random_avatar import stir_prior
 from support.tiny_capture import write_tiny_capture
 
 PACK: dict[str, Any] = {"texture": 32, "photo": (48, 32), "hmc": (30, 40)}
@@ -85,10 +86,7 @@ def begun(config: TrainConfig, packed: PackedCapture, dam: Avatar) -> Training:
 def stirred(variant: str, packed: PackedCapture, dam: Avatar, **changes: Any) -> Training:
     """A run whose flow is no longer the identity that it starts as."""
     training = begun(TrainConfig.of(variant, "tiny", batch=2, **changes), packed, dam)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in training.avatar.prior.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    stir_prior(training.avatar)
     return training
 
 

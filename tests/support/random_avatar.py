@@ -102,3 +102,11 @@ def egg(rings: int, columns: int) -> tuple[Topology, np.ndarray]:
     u, v = np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(1, 0, rings))
     uv = np.stack([u, v], -1).reshape(-1, 2)
     return Topology.checked(faces, uv, uv_faces, rings * columns), xyz.astype(np.float32)
+
+
+def stir_prior(avatar: Avatar) -> None:
+    """Let the prior's flow no longer be the identity that it starts as."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in avatar.prior.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
