@@ -24,6 +24,7 @@ from lipflow.export_video import VideoConfig, code_video, turntable
 from lipflow.fitting import FitConfig
 from lipflow.observations import Observation
 from lipflow_studio.document import FitUpdate, FloatArray
+from lipflow_studio.latent_engine import Keys, Signal, way_through
 from lipflow_studio.orbit import Orbit
 
 RENDER_SIZE = (1080, 1080)  # height and width of a picture of the viewer's view, pixels
@@ -84,8 +85,9 @@ def fit_video(path: Path, fit: ShownFit, codes: FloatArray) -> Work:
     yield from code_video(path, fit.avatar, codes, beside=given)
 
 
-def way_video(path: Path, avatar: Avatar, way: FloatArray, seconds: float) -> Work:
-    """The face on a way [N, Z] that lasts so long."""
+def keyframes_video(path: Path, avatar: Avatar, signal: Signal, keys: Keys, seconds: float) -> Work:
+    """The face on its way through keyframes that lasts so long, under what drives the prior."""
+    way = way_through(avatar, signal, keys)
     yield from code_video(path, avatar, way, VideoConfig(seconds=seconds, hold=0.0))
 
 

@@ -170,6 +170,11 @@ def draw_code(avatar: Avatar, signal: Signal, temperature: float, seed: int) -> 
     return prior_cloud(avatar, _driving(avatar, signal), ("",), per_input=1, temperature=temperature, seed=seed).z[0]
 
 
+def way_through(avatar: Avatar, signal: Signal, keys: Keys) -> FloatArray:
+    """The codes of a way through at least two keyframes under a signal, evenly spaced in time, [n, Z]."""
+    return _through(Bridge(avatar, _driving(avatar, signal)), keys)
+
+
 def code_at(way: Places, position: float) -> FloatArray:
     """The code of a way at a position from 0 to 1, [Z]."""
     at = position * (len(way.z) - 1)
@@ -256,12 +261,7 @@ class _Explorer:
         if len(keys.codes) < 2:
             self.state = replace(self.state, way=None)
             return
-        legs = len(keys.codes) - (0 if keys.closed else 1)
-        at = np.linspace(0.0, 1.0, legs * STEPS_A_LEG + 1)
-        if keys.space == "p":
-            z = self._bridge.to_decoder(interpolated(self._bridge.to_prior(keys.codes), at, closed=keys.closed))
-        else:
-            z = interpolated(keys.codes, at, closed=keys.closed)
+        z = _through(self._bridge, keys)
         self.state = replace(self.state, way=self._places(z))
         self._spent(began)
 
@@ -308,6 +308,14 @@ JOBS: dict[str, Callable[[_Explorer, Any], None]] = {
     "keys": _Explorer.join_keys,
     "draw": _Explorer.draw,
 }
+
+
+def _through(bridge: Bridge, keys: Keys) -> FloatArray:
+    legs = len(keys.codes) - (0 if keys.closed else 1)
+    at = np.linspace(0.0, 1.0, legs * STEPS_A_LEG + 1)
+    if keys.space == "p":
+        return bridge.to_decoder(interpolated(bridge.to_prior(keys.codes), at, closed=keys.closed))
+    return interpolated(keys.codes, at, closed=keys.closed)
 
 
 def _driving(avatar: Avatar, signal: Signal) -> Tensor | None:

@@ -32,7 +32,6 @@ from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.export import Export, Exporting
 from lipflow_studio.parts.keyframes import Keyframes
-from lipflow_studio.parts.latent import Latent
 from lipflow_studio.session import Session
 from lipflow_studio.studio import make_headless
 from lipflow_studio.widgets.export_line import ExportLine
@@ -149,10 +148,9 @@ def test_keyframes_as_codes_and_as_a_video(qtbot: QtBot, session: Session, tmp_p
         session.show_code([scale] * 16)
         keyframes.add()
     keyframes.set_path(duration=0.5)
-    export.keyframes_video(str(tmp_path / "keys.mp4"))  # their way is not made yet
+    export.keyframes_video(str(tmp_path / "keys.mp4"))  # the latent view's way is not made yet
     export.codes(str(tmp_path / "keys.csv"), "keyframes")
     finish(qtbot, session)
-    assert session.part(Latent).way is not None
     assert imageio_ffmpeg.count_frames_and_secs(tmp_path / "keys.mp4")[0] == 4
     codes = load_codes(tmp_path / "keys.csv")
     np.testing.assert_array_equal(codes.z, np.stack(keyframes.path.keys))
@@ -349,7 +347,7 @@ def test_menu_actions_ask_for_a_file_and_are_recorded(
         actions[name].trigger()
     finish(qtbot, session)
     given = [(step["command"], Path(step["args"][0]).name) for step in session.recorded]
-    wanted = {"mesh": "face.glb", "texture": "texture.png", "render": "face.png", "turntable": "turntable.mp4"}
+    wanted = {"mesh": "face.glb", "texture": "texture.png", "render": "render.png", "turntable": "turntable.mp4"}
     assert given == [(f"export.{command}", name) for command, name in wanted.items()]
     assert {path.name for path in tmp_path.iterdir()} >= set(wanted.values())
     session.move_keypoints({0: (0.4, 0.5)})

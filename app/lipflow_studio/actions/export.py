@@ -62,7 +62,7 @@ ROWS = (
         (),
         lambda s, path: s.part(Export).render(path),
         "The textured face from where the viewer stands, drawn by the fit's renderer, 1080 × 1080 pixels",
-        ask=Ask("Export a render", PICTURES, save="face.png"),
+        ask=Ask("Export a render", PICTURES, save="render.png"),
         enabled=has_avatar,
     ),
     ActionRow(

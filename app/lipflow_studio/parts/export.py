@@ -49,7 +49,7 @@ class Job:
     """An export that was asked for, with what it is made of as it was then."""
 
     path: Path
-    work: Callable[[], Work | None]  # None: what it needs is still being made
+    work: Callable[[], Work]
 
 
 class Export(Part):
@@ -176,18 +176,14 @@ class Export(Part):
         sequence = SEQUENCES[of](self)
         return lambda: export_work.codes(path, sequence)
 
-    def _keyframes_video(self, path: Path) -> Callable[[], Work | None]:
-        avatar, keyframes, latent = self.session.avatar, self.session.part(Keyframes), self.session.part(Latent)
-        if avatar is None or not self.offers("keyframes"):
+    def _keyframes_video(self, path: Path) -> Callable[[], Work]:
+        session = self.session
+        avatar, signal, keyframes = session.avatar, session.part(Latent).signal(), session.part(Keyframes)
+        if avatar is None or signal is None or not self.offers("keyframes"):
             expected, got = "at least 2", len(keyframes.path.keys)
             raise InputError("keyframes", expected=expected, got=got, mend="add the shown face as a keyframe first")
-        seconds = keyframes.path.duration
-
-        def work() -> Work | None:
-            way = latent.way
-            return None if way is None else export_work.way_video(path, avatar, way.z, seconds)
-
-        return work
+        keys, seconds = keyframes.wanted(), keyframes.path.duration
+        return lambda: export_work.keyframes_video(path, avatar, signal, keys, seconds)
 
     def _shown_fit(self) -> ShownFit:
         session = self.session
@@ -241,7 +237,7 @@ class Export(Part):
 
     # Inside: one job after the other
 
-    def _begin(self, path: str, make: Callable[[Path], Callable[[], Work | None]]) -> None:
+    def _begin(self, path: str, make: Callable[[Path], Callable[[], Work]]) -> None:
         """Ask for an export; what it needs is taken now."""
         try:
             job = Job(Path(path), make(Path(path)))
@@ -258,10 +254,8 @@ class Export(Part):
             self._read(self._worker)
         if self._worker is None and self._jobs:
             job = self._jobs[0]
-            work = job.work()
+            self._worker = Worker(lambda: export_work.named(job.path, job.work()), name="export").start()
             self._put_running(Exporting(job.path.name, waiting=len(self._jobs) - 1))
-            if work is not None:
-                self._worker = Worker(lambda: export_work.named(job.path, work), name="export").start()
         if not self._jobs and not self._retired:
             self._timer.stop()
 

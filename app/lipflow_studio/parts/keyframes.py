@@ -146,7 +146,7 @@ class Keyframes(Part):
             expected, mend = "at least 2", "add the shown face as a keyframe first"
             self.session.report(InputError("keyframes", expected=expected, got=len(self.path.keys), mend=mend))
             return
-        self.latent.join(self._wanted())
+        self.latent.join(self.wanted())
         start = self.position if self.position < 1 else 0.0
         self._began = time.monotonic() - start * self.path.duration
         self._put_playing(True)
@@ -173,6 +173,11 @@ class Keyframes(Part):
         self._put_position(min(max(position, 0.0), 1.0))
         if way is not None:
             self.latent.preview(code_at(way, self.position), "scrub of the keyframes")
+
+    def wanted(self) -> Keys:
+        """The keyframes as who joins them takes them."""
+        keys = self.path.keys
+        return Keys(np.stack(keys) if keys else np.zeros((0, 0), np.float32), self.path.space, self.path.loop)
 
     # Part
 
@@ -217,13 +222,9 @@ class Keyframes(Part):
         if rejoin:
             if self.playing and len(path.keys) < 2:
                 self.stop()
-            self.latent.join(self._wanted())
+            self.latent.join(self.wanted())
         self._began = time.monotonic() - self.position * path.duration
         self.path_changed.emit(path)
-
-    def _wanted(self) -> Keys:
-        keys = self.path.keys
-        return Keys(np.stack(keys) if keys else np.zeros((0, 0), np.float32), self.path.space, self.path.loop)
 
     def _change_avatar(self) -> None:
         avatar = self.session.avatar

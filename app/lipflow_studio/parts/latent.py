@@ -159,7 +159,7 @@ class Latent(Part):
     @command()
     def sample(self) -> None:
         """Put one draw of the prior on."""
-        avatar, signal, code = self.session.avatar, self._signal(), self.session.code()
+        avatar, signal, code = self.session.avatar, self.signal(), self.session.code()
         if avatar is None or signal is None or code is None:
             return
         self.set_options(seed=self.options.seed + 1)
@@ -247,6 +247,19 @@ class Latent(Part):
         """The code of the shown face [Z]."""
         return self.session.code() if self._preview is None else self._preview
 
+    def signal(self) -> latent_engine.Signal | None:
+        """What drives the prior now; None where nothing is open."""
+        session, code = self.session, self.session.code()
+        if session.avatar_info is None or code is None:
+            return None
+        if session.avatar_info.driving == "kpt":
+            driving: FloatArray | None = session.handles().astype(np.float32).clip(0, 1)
+        elif session.source is Source.HEADSET and session.headset is not None:
+            driving = session.headset.images
+        else:
+            driving = None
+        return latent_engine.Signal(driving, code)
+
     # Part
 
     def saved(self) -> Mapping[str, Any]:
@@ -318,21 +331,8 @@ class Latent(Part):
         code = self.shown()
         if self._worker is None or code is None:
             return
-        signal = self._signal() if self._preview is None else None
+        signal = self.signal() if self._preview is None else None
         self._worker.send(LatentRequest(signal=signal, place=code, trail=self.session.runner.trail.read()))
-
-    def _signal(self) -> latent_engine.Signal | None:
-        """What drives the prior now."""
-        session, code = self.session, self.session.code()
-        if session.avatar_info is None or code is None:
-            return None
-        if session.avatar_info.driving == "kpt":
-            driving: FloatArray | None = session.handles().astype(np.float32).clip(0, 1)
-        elif session.source is Source.HEADSET and session.headset is not None:
-            driving = session.headset.images
-        else:
-            driving = None
-        return latent_engine.Signal(driving, code)
 
     def _ask_for_draws(self) -> None:
         if self._worker is not None:
