@@ -40,6 +40,7 @@ def captures(qtbot: QtBot, hmc_session: Session, root: Path) -> Captures:
     part.open(str(root))
     wait_for(qtbot, lambda: part.info is not None)
     load(qtbot, part, part.info.segments[0].frames[0])
+    wait_for(qtbot, lambda: hmc_session.fit is not None)  # the renderer may be compiling for the first time
     hmc_session.pause_fit()
     return part
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QHelpEvent, QImage
 from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
@@ -111,14 +111,15 @@ class TestACamera:
         without = drawn(camera)
         camera.show_weight(0.4)
         assert camera.grab().toImage() != without
+        above = QPointF(150, camera._boxes(3)[0].top() - 6)
+        assert camera.explanation(above).startswith("left eye: 40.0% of the attention")
+        assert camera.explanation(QPointF(150, 80)) == ""
         camera.show()
         qtbot.waitExposed(camera)
-        for y, explained in ((int(camera._boxes(3)[0].top()) - 6, True), (80, False)):
-            at = QPoint(150, y)
-            QApplication.sendEvent(camera, QHelpEvent(QEvent.Type.ToolTip, at, camera.mapToGlobal(at)))
-            assert ("left eye: 40.0% of the attention" in QToolTip.text()) is explained
-            QToolTip.hideText()
-            wait_for(qtbot, lambda: not QToolTip.isVisible())
+        at = above.toPoint()
+        QApplication.sendEvent(camera, QHelpEvent(QEvent.Type.ToolTip, at, camera.mapToGlobal(at)))
+        wait_for(qtbot, lambda: QToolTip.text() == camera.explanation(above))
+        QToolTip.hideText()
 
 
 class TestTheView:
@@ -226,11 +227,12 @@ def test_sessions_keep_it_and_refuse_damage(part: HeadsetDisplay) -> None:
 
 def test_a_drag_of_the_line_is_one_step_of_a_script(qtbot: QtBot, part: HeadsetDisplay) -> None:
     session = part.session
+    part.set_display(mode="flicker")
     part.set_display(mode="split")
     for share in (0.4, 0.3, 0.2):
         part.set_display(divider=share)
     steps = list(session.recorded)
-    assert [step["kwargs"] for step in steps] == [{"mode": "split"}, {"divider": 0.2}]
+    assert [step["kwargs"] for step in steps] == [{"mode": "flicker"}, {"mode": "split"}, {"divider": 0.2}]
     part.set_display(mode="side", divider=0.5)
     player = Player(session, steps, session)
     with qtbot.waitSignal(player.finished, timeout=30_000):

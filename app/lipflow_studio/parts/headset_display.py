@@ -43,8 +43,8 @@ def _is_within(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
-def _same_fields(**changes: Any) -> Hashable:
-    return tuple(sorted(changes))
+def _same_drag(**changes: Any) -> Hashable:
+    return None if "mode" in changes else tuple(sorted(changes))
 
 
 class HeadsetDisplay(Part):
@@ -58,7 +58,7 @@ class HeadsetDisplay(Part):
         super().__init__(session)
         self.display = Display()
 
-    @command(same=_same_fields)
+    @command(same=_same_drag)
     def set_display(self, **changes: Any) -> None:
         """Change ``mode``, ``rate`` or ``divider``."""
         try:

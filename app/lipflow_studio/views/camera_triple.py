@@ -128,13 +128,16 @@ class CameraTriple(QWidget):
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            boxes = self._boxes(self._count)
-            if boxes and self.weight is not None and self._heading(boxes).contains(QPointF(event.pos())):
-                QToolTip.showText(event.globalPos(), ATTENTION.format(name=self.name, weight=self.weight), self)
-            else:
-                QToolTip.hideText()
+            QToolTip.showText(event.globalPos(), self.explanation(QPointF(event.pos())), self)
             return True
         return super().event(event)
+
+    def explanation(self, at: QPointF) -> str:
+        """What the weight above the pictures means; empty away from it."""
+        boxes = self._boxes(self._count)
+        if not boxes or self.weight is None or not self._heading(boxes).contains(at):
+            return ""
+        return ATTENTION.format(name=self.name, weight=self.weight)
 
     # Places
 
