@@ -3,6 +3,8 @@ makes of a place that one was dragged to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,3 +46,20 @@ class HeadLandmarks:
         depth = self.on_face(vertices) @ self._projection[2, :3] + self._projection[2, 3]
         seen = np.column_stack([keypoints, np.ones(len(keypoints))]) * depth[:, None]
         return np.asarray(np.linalg.solve(self._projection[:, :3], (seen - self._projection[:, 3]).T).T)
+
+
+@dataclass(frozen=True, eq=False)
+class PointsDrag:
+    """Landmarks that are being dragged: each moves in the plane of the picture, at its own depth."""
+
+    gesture: str  # what its edits have in common
+    places: dict[int, npt.NDArray[np.float64]]  # [3] mm, where each was
+    mirrored: frozenset[int]  # of them, those that move as in a mirror
+    camera: Orbit
+    mm_a_pixel: float  # at the depth of the one under the pointer
+
+    def moved(self, right: float, down: float) -> dict[int, npt.NDArray[np.float64]]:
+        """Where a pointer that went so many pixels takes them, [3] mm each."""
+        x, y = self.camera.axes
+        by = self.mm_a_pixel * (right * x - down * y)
+        return {i: place + (by * [-1, 1, 1] if i in self.mirrored else by) for i, place in self.places.items()}

@@ -25,6 +25,6 @@ class Heat:
     @cached_property
     def top(self) -> float:
         """Where the scale ends, mm: a round number, so that it stands still while a fit goes on."""
-        high = max(float(np.quantile(self.values, MOST)), 1e-3)
+        high = max(float(np.quantile(self.values, MOST)) * (1 - 1e-4), 1e-3)  # 5.00001 is 5
         decade = 10.0 ** np.floor(np.log10(high))
         return next(float(step * decade) for step in STEPS if step * decade >= high)

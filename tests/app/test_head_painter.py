@@ -1,4 +1,4 @@
-"""The 3D view draws what the renderer draws: same orientation, same texture, updated in place."""
+"""The 3D view draws what the renderer draws, updated in place; and what each other mode of it shows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from lipflow.camera import Camera
 from lipflow.rendering import make_renderer
 from lipflow_studio.document import AvatarInfo, Picture, Shape
 from lipflow_studio.engine import describe
+from lipflow_studio.heat import Heat
+from lipflow_studio.look import BACKGROUNDS, LIGHTS, MODES, Look
+from lipflow_studio.normals import VertexNormals
 from lipflow_studio.orbit import Orbit, framing
-from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.views.head_painter import HeadPainter, scale_colours
+from lipflow_studio.views.head_shaders import PASSES
 
-SIZE = (120, 100)  # height, width
+SIZE = HEIGHT, WIDTH = (120, 100)
 
 
 @pytest.fixture
@@ -102,3 +106,139 @@ def test_the_viewer_cannot_climb_over_the_head_or_walk_into_it() -> None:
     assert orbit.elevation == 85.0
     assert Orbit().zoomed(1e9).distance >= 100
     assert np.isfinite(Orbit().zoomed(1e-9).clip_from_head(1.0)).all()
+
+
+# Modes
+
+
+@pytest.fixture
+def face(painter: HeadPainter, info: AvatarInfo) -> HeadPainter:
+    """With a face on."""
+    painter.set_picture(a_picture(info, smooth_texture()))
+    return painter
+
+
+def of_mode(face: HeadPainter, info: AvatarInfo, look: Look, heat: Heat | None = None, **orbit: float) -> np.ndarray:
+    """[h, w, 3] of the head before black."""
+    face.set_look(replace(look, background="black"))
+    face.set_heat(heat)
+    return pixels(face.draw(replace(framing(info.vertices), **orbit), WIDTH, HEIGHT))
+
+
+def a_heat(values: np.ndarray) -> Heat:
+    return Heat(values.astype(np.float32), "Something", "of a test", "CET-L18")
+
+
+def test_every_mode_draws_the_same_head_differently(face: HeadPainter, info: AvatarInfo) -> None:
+    heat = a_heat(np.abs(info.vertices[:, 0]))
+    seen = {mode: of_mode(face, info, Look(mode=mode), heat) for mode in MODES if mode != "deviation"}
+    silhouette = seen["normals"].any(-1)
+    for mode, image in seen.items():
+        assert image[~silhouette].any(-1).sum() < 0.04 * silhouette.sum(), mode  # edges may stick out by half a pixel
+        assert image[silhouette].any(-1).mean() > 0.9, mode
+    for one in seen:
+        for other in seen:
+            if one < other:
+                assert np.abs(seen[one] - seen[other]).mean() > 3, (one, other)
+    assert set(PASSES) == set(MODES)
+
+
+def test_normals_are_colours_of_directions(face: HeadPainter, info: AvatarInfo) -> None:
+    front = of_mode(face, info, Look(mode="normals"))
+    middle = front[HEIGHT // 2, WIDTH // 2]
+    assert middle[2] > 235  # towards the viewer: blue
+    assert np.abs(middle[:2] - 128).max() < 35
+    rows, columns = np.nonzero(front.any(-1))
+    across = front[HEIGHT // 2, [columns.min() + 2, columns.max() - 2]]
+    assert across[0, 0] < 90 < 165 < across[1, 0]  # red grows to the right
+    assert front[rows.min() + 2, WIDTH // 2, 1] > 165  # and green upwards
+    side = of_mode(face, info, Look(mode="normals"), azimuth=90.0)
+    assert side[HEIGHT // 2, WIDTH // 2, 0] > 235  # directions are the head's, not the viewer's
+
+
+@pytest.mark.parametrize(("light", "brighter"), [("left", slice(0, WIDTH // 2)), ("right", slice(WIDTH // 2, WIDTH))])
+@pytest.mark.parametrize("azimuth", [0.0, 60.0])
+def test_geometry_is_lit_from_where_the_light_is(
+    face: HeadPainter, info: AvatarInfo, light: str, brighter: slice, azimuth: float
+) -> None:
+    shown = of_mode(face, info, Look(mode="geometry", light=LIGHTS[light][1]), azimuth=azimuth).mean(-1)
+    half = shown[:, brighter].sum()
+    assert half > 1.5 * (shown.sum() - half)  # whichever way the viewer stands: the light goes along
+
+
+def test_hidden_edges_are_not_of_mode(face: HeadPainter, info: AvatarInfo) -> None:
+    """The far side's edges would about double the drawn ones."""
+    edges = of_mode(face, info, Look(mode="wireframe"))
+    fill = edges[HEIGHT // 2 - 12 : HEIGHT // 2 + 12, WIDTH // 2 - 12 : WIDTH // 2 + 12].reshape(-1, 3)
+    colours, counts = np.unique(fill, axis=0, return_counts=True)
+    assert len(colours) == 2
+    assert 0.05 < counts.min() / counts.sum() < 0.5
+
+
+def test_heat_goes_along_its_scale(face: HeadPainter, info: AvatarInfo) -> None:
+    high = a_heat(np.where(info.vertices[:, 0] > 0, 3.0, 0.0))
+    shown = of_mode(face, info, Look(mode="error"), high)
+    table = scale_colours(high.colours).astype(float)
+    row, quarter = HEIGHT // 2, WIDTH // 6
+    for place, colour in ((WIDTH // 2 - quarter, table[0]), (WIDTH // 2 + quarter, table[int(255 * 3 / high.top)])):
+        there = shown[row, place] / np.linalg.norm(shown[row, place])
+        assert there @ (colour / np.linalg.norm(colour)) > 0.999  # shaded, of the same hue
+
+
+def test_without_values_a_heat_map_is_the_geometry(face: HeadPainter, info: AvatarInfo) -> None:
+    np.testing.assert_array_equal(
+        of_mode(face, info, Look(mode="deviation")), of_mode(face, info, Look(mode="geometry"))
+    )
+
+
+def test_the_surface_follows_a_new_mesh(face: HeadPainter, info: AvatarInfo) -> None:
+    before = of_mode(face, info, Look(mode="normals"))
+    picture = a_picture(info, smooth_texture())
+    turned = info.vertices[:, [2, 1, 0]] * np.float32([-1, 1, 1])  # a quarter to the side
+    shape = replace(picture.shape, vertices=turned, positions=turned[info.topology.split.vertex])
+    face.set_picture(replace(picture, shape=shape))
+    after = of_mode(face, info, Look(mode="normals"))
+    assert after[HEIGHT // 2, WIDTH // 2] == pytest.approx(before[HEIGHT // 2, WIDTH // 2], abs=40)
+    assert np.abs(after - before).max() > 60
+
+
+@pytest.mark.parametrize(("background", "corner"), [("black", 0), ("grey", 128), ("white", 255)])
+def test_backgrounds(face: HeadPainter, info: AvatarInfo, background: str, corner: int) -> None:
+    face.set_look(Look(background=background))
+    image = pixels(face.draw(framing(info.vertices), WIDTH, HEIGHT))
+    assert np.abs(image[0, 0] - corner).max() <= 1
+    assert background in BACKGROUNDS
+
+
+def test_a_transparent_picture_is_cut_out(face: HeadPainter, info: AvatarInfo) -> None:
+    image = face.draw(framing(info.vertices), WIDTH, HEIGHT, transparent=True)
+    assert image.hasAlphaChannel()
+    assert image.pixelColor(0, 0).alpha() == 0
+    assert image.pixelColor(WIDTH // 2, HEIGHT // 2).alpha() == 255
+
+
+def test_vertex_normals_are_those_of_the_triangles(info: AvatarInfo) -> None:
+    faces, vertices = info.topology.faces, info.vertices
+    a, b, c = (vertices[faces[:, k]].astype(float) for k in range(3))
+    expected = np.zeros((len(vertices), 3))
+    for k in range(3):
+        np.add.at(expected, faces[:, k], np.cross(b - a, c - a))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = VertexNormals(faces, len(vertices))(vertices)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    some = np.array([5, 2, 90])
+    np.testing.assert_allclose(VertexNormals(faces, len(vertices), some)(vertices), expected[some], atol=1e-4)
+
+
+def test_a_scale_ends_at_a_round_number() -> None:
+    tops = [a_heat(np.linspace(0, most, 1000)).top for most in (0.0, 0.9, 1.4, 3.0, 47.0)]
+    assert tops == pytest.approx([0.001, 1.0, 2.0, 5.0, 50.0])
+
+
+def test_projected_points_are_where_they_are_drawn(face: HeadPainter, info: AvatarInfo) -> None:
+    orbit = replace(framing(info.vertices), azimuth=20.0, elevation=-10.0)
+    face.set_look(Look(background="black"))
+    lit = np.argwhere(pixels(face.draw(orbit, WIDTH, HEIGHT)).any(-1))
+    seen = orbit.projected(info.vertices, WIDTH, HEIGHT)
+    assert seen.min(0) == pytest.approx(lit.min(0)[::-1], abs=1.5)
+    assert seen.max(0) == pytest.approx(lit.max(0)[::-1] + 1, abs=1.5)

@@ -21,7 +21,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.session import Session
-from lipflow_studio.views import head_view
+from lipflow_studio.views import head_canvas
 from lipflow_studio.views.head_painter import HeadPainter
 from lipflow_studio.views.head_view import HeadView
 
@@ -218,7 +218,7 @@ def test_without_another_context_the_rest_goes_on(
         raise RuntimeError("no OpenGL context")
 
     lose(monkeypatch, head)
-    monkeypatch.setattr(head_view, "HeadPainter", refuse)
+    monkeypatch.setattr(head_canvas, "HeadPainter", refuse)
     session.set_camera(azimuth=10.0)
     head.canvas.grab()
     one_line(session, "3D view", "everything else goes on")

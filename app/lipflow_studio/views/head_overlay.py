@@ -127,7 +127,7 @@ def _paint_card(painter: QPainter, box: QRectF) -> None:
 def _paint_scale(painter: QPainter, heat: Heat, height: int) -> None:
     """A colour bar in mm, in the lower left corner."""
     wide, thick = BAR
-    box = QRectF(EDGE, height - EDGE - 3 * LINE - thick - 2 * PADDING - 2, wide + 2 * PADDING, 0)
+    box = QRectF(EDGE, height - EDGE - 4 * LINE - thick - 2 * PADDING, wide + 2 * PADDING, 0)
     box.setBottom(height - EDGE)
     _paint_card(painter, box)
     left, top = box.left() + PADDING, box.top() + PADDING
@@ -146,14 +146,12 @@ def _paint_scale(painter: QPainter, heat: Heat, height: int) -> None:
     ticks = ((Qt.AlignmentFlag.AlignLeft, "0"), (Qt.AlignmentFlag.AlignHCenter, f"{heat.top / 2:g}"))
     for align, text in (*ticks, (Qt.AlignmentFlag.AlignRight, f"≥ {heat.top:g} mm")):
         painter.drawText(under, align, text)
+    figures = f"mean {heat.values.mean():.2f} mm, most {heat.values.max():.1f} mm"
+    note = QFontMetricsF(painter.font()).elidedText(heat.note, Qt.TextElideMode.ElideMiddle, wide)
     painter.setPen(QColor(current().muted))
-    figures = f"mean {heat.values.mean():.2f}, most {heat.values.max():.1f} mm  ·  {heat.note}"
-    metrics = QFontMetricsF(painter.font())
-    painter.drawText(
-        QRectF(left, under.bottom(), wide, LINE),
-        Qt.AlignmentFlag.AlignLeft,
-        metrics.elidedText(figures, Qt.TextElideMode.ElideMiddle, wide),
-    )
+    for row, text in enumerate((figures, note)):
+        below = QRectF(left, under.bottom() + row * LINE, wide, LINE)
+        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, text)
 
 
 def _paint_line(painter: QPainter, text: str, width: int, height: int) -> None:
