@@ -35,7 +35,7 @@ VIEW_SIZE = (640, 540)
 PACKAGES = ("lipflow-studio", "torch", "numpy", "numba", "trimesh")
 LOG_FROM = 30.0  # energies whose largest is so many times the smallest are drawn on a logarithmic axis
 CURVES = (  # column of the curve, title, colour: Okabe and Ito's
-    (0, "Energy", "#0072b2"),
+    (0, "Energy", "#56b4e9"),
     (1, "Data energy", "#e69f00"),
     (2, "Log-likelihood", "#009e73"),
 )

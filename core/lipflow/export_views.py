@@ -25,6 +25,7 @@ HMC_TITLES = ("Mouth camera", "Left eye camera", "Right eye camera")
 KEYPOINT_HEIGHT = 840  # pixels of pictures with keypoints
 HEAVY = 0.5  # of the largest weight: keypoints of at least so much are what the fit is about
 GIVEN, HELD, FOUND = (255, 176, 59), (120, 128, 140), (86, 180, 233)  # given and heavy, given and light, rendered
+GAP = 6  # pixels between views below each other
 DIMMED = 0.45  # of the face below keypoints
 
 
@@ -56,8 +57,10 @@ def in_words(observation: Observation) -> str:
 
 
 def given_picture(avatar: Avatar, observation: Observation, z: npt.NDArray[np.float32]) -> Picture:
-    """What was seen, all cameras below each other, [h, w, 3]; ``z`` [Z] is any code."""
-    return np.concatenate([view.given for view in observed_views(avatar, observation, z)], axis=0)
+    """What was seen, all cameras below each other with a gap between, [h, w, 3]; ``z`` [Z] is any code."""
+    first, *others = [view.given for view in observed_views(avatar, observation, z)]
+    gap = np.zeros((GAP, first.shape[1], 3), np.uint8)
+    return np.concatenate([first, *(part for other in others for part in (gap, other))], axis=0)
 
 
 def _headset_views(avatar: Avatar, observation: HmcObservation, z: Tensor) -> list[ObservedView]:

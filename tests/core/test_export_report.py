@@ -17,7 +17,7 @@ from lipflow import export_report, export_views
 from lipflow.checks import InputError
 from lipflow.colour import to_picture
 from lipflow.export_report import FitAccount, write_report
-from lipflow.export_views import GIVEN, HELD, observed_views
+from lipflow.export_views import GAP, GIVEN, HELD, given_picture, observed_views
 from lipflow.fitting import FitConfig, fit
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation
 from support.random_avatar import TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
@@ -88,6 +88,9 @@ def test_headset_images_stand_beside_their_renders(tmp_path, avatar, code, accou
         np.testing.assert_array_equal(view.given[..., 1], (255 * image).round().byte().numpy())
         np.testing.assert_allclose(view.render.astype(int), view.given.astype(int), atol=1)
         assert view.caption.startswith("RMS error 0.000")
+    below = given_picture(avatar, observation, code.numpy())
+    assert below.shape == (3 * TINY_HMC[0] + 2 * GAP, TINY_HMC[1], 3)
+    np.testing.assert_array_equal(below[-TINY_HMC[0] :], views[2].given)
     other = observed_views(avatar, observation, -code.numpy())
     assert all(not np.array_equal(a.error, b.error) for a, b in zip(views, other))
     html = write(tmp_path / "fit.html", replace(account, observation=observation, given=""))

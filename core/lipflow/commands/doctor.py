@@ -24,6 +24,7 @@ PACKAGES = (
     "scikit-learn",
     "scikit-image",
     "trimesh",
+    "imageio-ffmpeg",
     "safetensors",
     "PySide6-Essentials",
     "vispy",
