@@ -30,6 +30,7 @@ GAP = 2  # pixels between two faces
 REACH = 9  # pixels from the divider at which it is grabbed
 HANDLE = 11  # radius of the divider's handle, pixels
 KEY_STEP = 0.02  # of the width, by an arrow key
+EMPTY = "Add another avatar, or the open one under another prior: all are fitted to what this one is fitted to"
 TIP = "Drag: orbit all; right or Shift drag: pan; wheel: zoom; double click: reset. Split: drag the divider, or ← →"
 
 
@@ -124,6 +125,11 @@ class CompareCanvas(QWidget):
             self._paint_caption(painter, place, titles[place], rect, at_right)
         if self.is_split:
             self._paint_divider(painter, edge)
+        if len(self._compare.contenders) < 2:
+            painter.setPen(QColor(look.muted))
+            where = Qt.AlignmentFlag.AlignTop if places else Qt.AlignmentFlag.AlignVCenter
+            flags = where | Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.rect().adjusted(20, 14, -20, -14), flags, EMPTY)
         painter.end()
 
     def _paint_caption(self, painter: QPainter, place: int, title: str, rect: QRect, at_right: bool) -> None:

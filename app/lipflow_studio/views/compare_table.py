@@ -174,9 +174,11 @@ class CompareTable(QWidget):
     def _show_update(self, update: ComparisonUpdate | None) -> None:
         standings = (None,) * len(self.cells) if update is None else update.standings
         known = any(s is not None and s.figures is not None for s in standings)
-        for column in COLUMNS:
+        for number, column in enumerate(COLUMNS):
             shown = self._session.source in column.sources and (known or not column.of_truth)
-            self._heads[column.name].setVisible(shown)
+            if self._heads[column.name].isHidden() is shown:
+                self._heads[column.name].setVisible(shown)
+                self._grid.setColumnStretch(FIRST + number, int(shown))
             values = [column.value(standing) for standing in standings]
             rounded = [None if value is None else round(value, 4) for value in values]
             best = best_of(rounded, column.better > 0) if column.better else None
