@@ -118,7 +118,7 @@ def test_a_slider_is_one_step_to_undo_and_a_draw_another(
     session.undo()
     assert session.headset is lit
     assert slider.value() == 20
-    assert "draw 1" in controls.title.text()
+    assert "draw 1" in controls.hint.text()
     session.undo()
     assert session.headset is plain
     assert slider.value() == 0

@@ -86,6 +86,6 @@ class AugmentationControls(QWidget):
         varied = augmentation != PLAIN
         self.draw_button.setEnabled(varied)
         self.clear_button.setEnabled(varied)
-        draw = f", draw {recipe.seed + 1}" if recipe is not None and varied else ""
-        self.title.setText("Headset images" if recipe is None else f"Headset images of {recipe.frame}{draw}")
-        self.hint.setText(self._part.hint or EXPLAINED)
+        draw = f" This is draw {recipe.seed + 1}." if recipe is not None and varied else ""
+        self.title.setText("Headset images" if recipe is None else f"Headset images of {recipe.frame}")
+        self.hint.setText(self._part.hint or EXPLAINED + draw)

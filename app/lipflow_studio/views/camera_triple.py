@@ -31,7 +31,8 @@ WEIGHT_WIDTH = 8 + BAR.width() + 5 + 40  # pixels of a weight, with what is befo
 ATTENTION = (
     "{name}: {weight:.1%} of the attention\n"
     "The prior's encoder adds up the features of the three cameras with learned weights, softmax(W_A):\n"
-    "this is their mean over the features. They are the same for every input, and count in the prior's guess only."
+    "this is their mean over the features. They are the same for every input and shape the prior alone:\n"
+    "the fit compares all three images alike."
 )
 
 
