@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from lipflow.mesh import FloatArray, IntArray
 
@@ -18,6 +17,8 @@ class VertexNormals:
             faces: [F, 3] vertex ids, counter-clockwise seen from outside.
             chosen: [N] the vertices that are asked for; without, all of them.
         """
+        from scipy import sparse  # slow to import: the studio shows its first face before
+
         rows = faces.T.reshape(-1)
         columns = np.tile(np.arange(len(faces)), 3)
         gather = sparse.csr_matrix((np.ones(rows.size, np.float32), (rows, columns)), (vertex_count, len(faces)))

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import trimesh
 from PIL import Image
 from torch import Tensor
 
@@ -64,6 +63,8 @@ def export_mesh(path: Path, topology: Topology, vertices: npt.NDArray[np.float32
     if suffix == ".obj":
         _export_obj(path, topology, vertices, picture)
         return
+    import trimesh  # slow to import, and needed here alone
+
     split = topology.split
     visual: trimesh.visual.ColorVisuals | trimesh.visual.TextureVisuals
     if suffix == ".ply":

@@ -15,12 +15,11 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.tensorboard import SummaryWriter
 
 from lipflow.avatar import Avatar
 from lipflow.avatar_file import FORMAT as AVATAR_FORMAT
@@ -35,6 +34,9 @@ from lipflow.training import FORMAT as TRAINING_FORMAT
 from lipflow.training import TrainConfig, Training, TrainState
 from lipflow.training_start import provenance
 from lipflow.validation import Snapshot
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CHECKPOINT, AVATAR, RECORD, SAMPLE, CODES, PROCESS, LOGS = (
     "checkpoint.safetensors",
@@ -159,6 +161,8 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
     if not training.ranks.is_first:
         yield from training.run()
         return
+    from torch.utils.tensorboard import SummaryWriter  # slow to import: the studio shows its first face before
+
     saved = time.monotonic()
     # Scalars of steps that were lost to a kill come again.
     with SummaryWriter(str(folder / LOGS), purge_step=training.step + 1, flush_secs=_FLUSH_SECONDS) as board:
