@@ -26,6 +26,7 @@ from lipflow.export import ExportProgress
 from lipflow.export_codes import load_codes
 from lipflow.export_video import VideoConfig
 from lipflow_studio import export_work, script
+from lipflow_studio.document import Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.parts.capture import Captures
@@ -171,6 +172,13 @@ def test_codes_of_played_frames(
     codes = load_codes(tmp_path / "frames.csv")
     assert codes.number.tolist() == [3, 5, 9]
     np.testing.assert_allclose(codes.z[:, 0], [0.3, 0.5, 0.9], rtol=1e-6)
+    session.select([3])
+    session.pin(True)
+    export.codes(str(tmp_path / "going.csv"), "frames")  # the last frame's fit is on its way
+    assert session.status is Status.RUNNING
+    session.pause_fit()
+    finish(qtbot, session)
+    assert load_codes(tmp_path / "going.csv").number.tolist() == [3, 5]
     captures.frame_changed.emit(FrameId("frown", 1))
     assert not export.offers("frames")
 

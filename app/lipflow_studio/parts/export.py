@@ -17,7 +17,7 @@ from lipflow.export import ExportProgress
 from lipflow.export_codes import CodeSequence
 from lipflow_studio import export_work
 from lipflow_studio.commands import command
-from lipflow_studio.document import FloatArray, Source
+from lipflow_studio.document import FloatArray, Source, Status
 from lipflow_studio.export_work import Face, ShownFit, Work
 from lipflow_studio.observing import observation_of
 from lipflow_studio.parts.base import Part
@@ -217,10 +217,11 @@ class Export(Part):
         return CodeSequence.of(np.stack(keys), "keyframe", 1)
 
     def _frame_codes(self) -> CodeSequence:
-        code = self.session.code()
-        if not self._frames or self._frame is None or code is None:
+        if not self._frames:
             raise InputError("codes", expected="played frames", got="none", mend="play a capture's segment first")
-        frames = {**self._frames, self._frame: code}
+        frames, code = dict(self._frames), self.session.code()
+        if self._frame is not None and code is not None and self.session.status is not Status.RUNNING:
+            frames[self._frame] = code
         return CodeSequence(np.stack(list(frames.values())), np.array([frame.number for frame in frames]), "frame")
 
     def _follow_frames(self, frame: FrameId | None) -> None:
