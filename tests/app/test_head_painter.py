@@ -19,7 +19,7 @@ from lipflow_studio.heat import Heat
 from lipflow_studio.look import BACKGROUNDS, LIGHTS, MODES, Look
 from lipflow_studio.normals import VertexNormals
 from lipflow_studio.orbit import Orbit, framing
-from lipflow_studio.views.head_painter import HeadPainter, scale_colours
+from lipflow_studio.views.head_painter import HeadPainter, Part, scale_colours
 from lipflow_studio.views.head_shaders import PASSES
 
 SIZE = HEIGHT, WIDTH = (120, 100)
@@ -215,6 +215,26 @@ def test_a_transparent_picture_is_cut_out(face: HeadPainter, info: AvatarInfo) -
     assert image.hasAlphaChannel()
     assert image.pixelColor(0, 0).alpha() == 0
     assert image.pixelColor(WIDTH // 2, HEIGHT // 2).alpha() == 255
+
+
+@pytest.mark.parametrize("background", ["theme", "black"])
+def test_parts_make_up_the_picture(face: HeadPainter, info: AvatarInfo, background: str) -> None:
+    orbit = replace(framing(info.vertices), azimuth=20.0)
+    face.set_look(Look(mode="geometry", background=background))
+    whole = pixels(face.draw(orbit, WIDTH, HEIGHT))
+    tops, columns = (0, 50), 37
+    parts = [
+        [
+            face.draw(orbit, WIDTH, HEIGHT, part=Part(x, top, w, h))
+            for x, w in ((0, columns), (columns, WIDTH - columns))
+        ]
+        for top, h in zip(tops, (50, HEIGHT - 50))
+    ]
+    joined = np.concatenate([np.concatenate([pixels(image) for image in row], axis=1) for row in parts])
+    assert joined.shape == whole.shape
+    assert (np.abs(joined - whole).max(-1) > 3).mean() < 0.002
+    moved = pixels(face.draw(orbit, WIDTH, HEIGHT, part=Part(1.0, 2.0, WIDTH, HEIGHT)))
+    np.testing.assert_allclose(moved[10:-2, 10:-1], whole[12:, 11:], atol=3)  # the part begins there
 
 
 def test_vertex_normals_are_those_of_the_triangles(info: AvatarInfo) -> None:

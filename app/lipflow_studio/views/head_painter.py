@@ -44,6 +44,21 @@ def scale_colours(name: str) -> ByteArray:
     return np.ascontiguousarray(table, dtype=np.uint8)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a picture, pixels. Its place may be between them: so pictures are taken to be averaged."""
+
+    left: float
+    top: float
+    width: int
+    height: int
+
+    def within(self, width: int, height: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """By what OpenGL's x and y of a picture of that size are multiplied, and what is added, to be the part's."""
+        x, y = width / self.width, height / self.height
+        return (x, y), (x - 2 * self.left / self.width - 1, 1 - y + 2 * self.top / self.height)
+
+
 @dataclass(eq=False)
 class _Mesh:
     """The buffers of one topology. Those that the present mode does not ask for are neither made nor filled."""
@@ -130,33 +145,36 @@ class HeadPainter:
         *,
         scale: float = 1.0,
         transparent: bool = False,
-        shift: tuple[float, float] = (0.0, 0.0),
+        part: Part | None = None,
     ) -> QImage:
         """The head as ``orbit`` sees it.
 
         Args:
             scale: pixels of the picture for each of the screen.
             transparent: nothing behind the head, not even the background.
-            shift: by how much the head is moved in the picture, pixels right and up.
+            part: which part of that picture is wanted; without, all of it.
         """
         self._enter()
         inner, outer = self._background()
-        with self._target(width, height) as target:
-            gloo.set_viewport(0, 0, width, height)
+        part = part or Part(0.0, 0.0, width, height)
+        extent, offset = part.within(width, height)
+        with self._target(part.width, part.height) as target:
+            gloo.set_viewport(0, 0, part.width, part.height)
             gloo.clear(color=(0.0, 0.0, 0.0, 0.0) if transparent else outer, depth=True)
             gloo.set_state(depth_test=False, blend=False, cull_face=False)
             if not transparent:
                 self._backdrop["inner"], self._backdrop["outer"] = inner, outer
+                self._backdrop["extent"], self._backdrop["offset"] = extent, offset
                 self._backdrop.draw("triangle_strip")
             if self._mesh is not None and self._texture is not None:
                 gloo.set_state(depth_test=True)
                 matrix = orbit.clip_from_head(width / height)
-                matrix[:2] += np.outer([2 * shift[0] / width, 2 * shift[1] / height], matrix[3])
+                matrix[:2] = np.array(extent)[:, None] * matrix[:2] + np.outer(offset, matrix[3])
                 for each in self._passes():
                     self._draw_pass(each, self._mesh, orbit, matrix.T, scale)
             pixels = np.ascontiguousarray(target.read("color"))
         form = QImage.Format.Format_RGBA8888 if transparent else QImage.Format.Format_RGBX8888
-        return QImage(pixels.data, width, height, 4 * width, form).copy()
+        return QImage(pixels.data, part.width, part.height, 4 * part.width, form).copy()
 
     def close(self) -> None:
         """Let the OpenGL context go."""

@@ -12,13 +12,14 @@ from PySide6.QtGui import QImage, QPainter
 from lipflow_studio.heat import Heat
 from lipflow_studio.look import Look
 from lipflow_studio.views.head_overlay import HeadOverlay
-from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.views.head_painter import HeadPainter, Part
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 # Where in a pixel each of the pictures that are averaged is taken, from its middle.
 SAMPLES = ((-0.375, 0.125), (0.125, 0.375), (0.375, -0.125), (-0.125, -0.375))
+AT_ONCE = 1_000_000  # pixels that are drawn in one step
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,16 @@ def head_picture(
         painter.set_look(look)
         painter.set_heat(heat if isinstance(heat, Heat) else None)
         total = np.zeros((height, width, 4), np.uint16)
-        for shift in SAMPLES:
-            yield
-            image = painter.draw(
-                camera, width, height, scale=options.scale, transparent=options.transparent, shift=shift
-            )
-            total += np.frombuffer(image.constBits(), np.uint8).reshape(total.shape)
+        rows = max(AT_ONCE // width, 1)
+        for top in range(0, height, rows):
+            band = total[top : top + rows]
+            for right, down in SAMPLES:
+                yield
+                part = Part(right, top + down, width, len(band))
+                image = painter.draw(
+                    camera, width, height, scale=options.scale, transparent=options.transparent, part=part
+                )
+                band += np.frombuffer(image.constBits(), np.uint8).reshape(band.shape)
     finally:
         painter.close()
     yield

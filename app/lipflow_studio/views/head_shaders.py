@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 BACKDROP_VERTEX = """
 attribute vec2 corner;
+uniform vec2 extent;
+uniform vec2 offset;
 varying vec2 v_corner;
-void main() { v_corner = corner; gl_Position = vec4(corner, 0.999, 1.0); }
+void main() { v_corner = (corner - offset) / extent; gl_Position = vec4(corner, 0.999, 1.0); }
 """
 BACKDROP = """
 uniform vec3 inner;
