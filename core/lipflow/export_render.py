@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -40,6 +42,30 @@ def head_camera(vertices: Tensor, size: tuple[int, int], azimuth: float = 0.0, e
 @torch.no_grad()
 def render_face(avatar: Avatar, z: Tensor, camera: Camera) -> Picture:
     """A code [Z] as one camera sees it, before black, in display gamma: [h, w, 3], edges smoothed in linear light."""
-    large = camera.resized((SAMPLES * camera.size[0], SAMPLES * camera.size[1])).to(z.device)
-    rgb, _ = render_views(avatar, z[None], Camera.stack([large]))
-    return to_picture(avg_pool2d(rgb[0], SAMPLES)[0])
+    camera = camera.to(z.device)
+    top, bottom, left, right = _covered(camera, avatar.decode_mesh(z[None])[0])
+    picture = np.zeros((*camera.size, 3), np.uint8)
+    if top < bottom and left < right:
+        large = _part(camera, top, bottom, left, right)
+        large = large.resized((SAMPLES * large.size[0], SAMPLES * large.size[1]))
+        rgb, _ = render_views(avatar, z[None], Camera.stack([large]))
+        picture[top:bottom, left:right] = to_picture(avg_pool2d(rgb[0], SAMPLES)[0])
+    return picture
+
+
+def _covered(camera: Camera, vertices: Tensor) -> tuple[int, int, int, int]:
+    """The rows and columns that a mesh [V, 3] can touch: nothing is drawn outside, which halves the time."""
+    height, width = camera.size
+    pixels = camera.project(vertices)
+    if pixels[:, 2].min() <= 0:  # some of it is behind the camera
+        return 0, height, 0, width
+    low, high = pixels[:, :2].amin(0).floor().int().tolist(), pixels[:, :2].amax(0).ceil().int().tolist()
+    return max(low[1], 0), min(high[1] + 1, height), max(low[0], 0), min(high[0] + 1, width)
+
+
+def _part(camera: Camera, top: int, bottom: int, left: int, right: int) -> Camera:
+    """The camera of these rows and columns of the picture."""
+    K = camera.K.clone()
+    K[0] -= left * K[2]
+    K[1] -= top * K[2]
+    return replace(camera, K=K, size=(bottom - top, right - left))

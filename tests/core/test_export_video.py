@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from lipflow.camera import Camera
 from lipflow.checks import InputError
+from lipflow.colour import to_picture
 from lipflow.export_render import head_camera, render_face
 from lipflow.export_video import VideoConfig, code_video, turntable, write_video
+from lipflow.observations import render_views
 from support.random_avatar import random_avatar, tiny_config
 
 SMALL = VideoConfig(size=(64, 48), fps=8, seconds=1.0, hold=0.5)
@@ -153,3 +156,21 @@ def test_the_whole_head_is_in_view_from_all_sides(avatar):
             assert pixels.max() < 1
             assert (pixels.amax(0) - pixels.amin(0)).max() > 0.5
     assert head_camera(avatar.vertex_mean, (64, 64), 90).centre[0] > 100
+
+
+@pytest.mark.parametrize("eye", [(0, 0, 900), (500, 300, 600), (300, 0, 260), (60, 0, 100), (0, 0, 3000)], ids=str)
+def test_nothing_is_missing_where_only_the_faces_part_is_drawn(avatar, codes, eye):
+    """In full view, at an angle, cut by the picture's edge, from within, and far away."""
+    camera = Camera.look_at(eye, (40, 20, 0), 100.0, (60, 80))
+    z = torch.from_numpy(codes[:1])
+    with torch.no_grad():
+        rgb, _ = render_views(avatar, z, Camera.stack([camera.resized((120, 160))]))
+    whole = to_picture(torch.nn.functional.avg_pool2d(rgb[0], 2)[0]).astype(int)
+    picture = render_face(avatar, z[0], camera)
+    assert whole.max() > 50
+    assert abs(picture - whole).max() <= 1 or (abs(picture - whole) > 1).mean() < 1e-3  # a rounded edge
+
+
+def test_a_camera_that_looks_away_sees_nothing(avatar, codes):
+    camera = Camera.look_at((0, 0, 900), (3000, 0, 0), 100.0, (60, 80))
+    assert not render_face(avatar, torch.from_numpy(codes[0]), camera).any()
