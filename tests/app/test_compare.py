@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 from test_views import drag
 
+import lipflow.embedded
 from conftest import wait_for, wait_for_face
 from lipflow.avatar import Avatar
 from lipflow.capture import FrameId
@@ -112,6 +113,16 @@ def test_both_contenders_follow_the_observation(qtbot: QtBot, compared: Session)
     far = moved(qtbot, compared, by=0.02)
     assert all(s.record.error < 2.0 for s in far.standings)
     assert compared.problem is None
+
+
+def test_undo_brings_all_back(qtbot: QtBot, compared: Session) -> None:
+    part = compared.part(Compare)
+    dragged = moved(qtbot, compared)
+    compared.undo()
+    wait_for(qtbot, lambda: part.update is not dragged)
+    back = wait_for_rest(qtbot, compared)
+    assert back.standings[0].record.data_energy < 1.0  # where it was
+    assert back.standings[1].record.data_energy < dragged.standings[1].record.data_energy
 
 
 def test_another_source_begins_anew(qtbot: QtBot, hmc_session: Session, headset_files: list[Path]) -> None:
@@ -288,6 +299,25 @@ def test_an_open_avatar_is_not_read_again(qtbot: QtBot, empty_session: Session) 
     part.add("tiny-kpt")
     assert part.contenders[0].info is empty_session.avatar_info
     assert not empty_session.loading
+
+
+def test_the_three_models_are_lined_up(
+    qtbot: QtBot, session: Session, dam_file: Path, avatar_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = session.part(Compare)
+    part.add_models()
+    assert "embedded avatars of several models" in session.problem.line
+    session.dismiss_problem()
+    wait_for_face(qtbot, session)
+    part.start()
+    kpt, hmc = avatar_files["tiny-kpt"], avatar_files["tiny-hmc"]
+    known = {"dam": dam_file, "lip-kl-kpt": kpt, "lip-flow-kpt": kpt, "lip-kl-hmc": hmc, "lip-flow-hmc": hmc}
+    monkeypatch.setattr(lipflow.embedded, "embedded_avatars", lambda: known)
+    part.add_models()
+    update = wait_for_rest(qtbot, session)
+    assert [c.which for c in part.contenders] == ["dam", "lip-kl-kpt", "lip-flow-kpt"]
+    assert [s.prior for s in update.standings] == ["N(0, I)", "Gaussian", "Gaussian"]
+    assert session.problem is None
 
 
 def test_without_an_avatar_there_is_nothing_to_compare(empty_session: Session) -> None:

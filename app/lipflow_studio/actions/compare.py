@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lipflow_studio.actions.row import ActionRow, Ask, has_avatar
-from lipflow_studio.parts.compare import Compare
+from lipflow_studio.parts.compare import Compare, models_for
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -42,6 +42,15 @@ ROWS = (
         checked=lambda s: s.part(Compare).active,
     ),
     ActionRow("&Compare", "separator"),
+    ActionRow(
+        "&Compare",
+        "compare_models",
+        "DAM, LiP-KL and LiP-Flow",
+        (),
+        lambda s: s.part(Compare).add_models(),
+        "The embedded avatars of the three models that suit what is fitted to",
+        enabled=lambda s: has_avatar(s) and len(models_for(s.source)) > 1,
+    ),
     ActionRow(
         "&Compare",
         "compare_open",

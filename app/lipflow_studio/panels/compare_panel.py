@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from lipflow import embedded
 from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, titles_of
 from lipflow_studio.icons import icon
-from lipflow_studio.parts.compare import Compare
+from lipflow_studio.parts.compare import Compare, models_for
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.compare_canvas import CompareCanvas
@@ -166,6 +166,8 @@ def fill_adding(session: Session, menu: QMenu) -> None:
             title = f"{info.name} (open)" if key == "own" else f"{info.name}, {row.title}"
             menu.addAction(title, functools.partial(compare.add, "", key)).setToolTip(row.tip)
         menu.addSeparator()
+    if len(models_for(session.source)) > 1:
+        menu.addAction("DAM, LiP-KL and LiP-Flow", compare.add_models)
     for name in embedded.embedded_avatars():
         menu.addAction(name, functools.partial(compare.add, name))
     menu.addSeparator()

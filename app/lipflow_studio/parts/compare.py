@@ -17,7 +17,7 @@ from lipflow_studio.commands import command
 from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare
 from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, Contender, Standing
 from lipflow_studio.document import AvatarInfo, Source
-from lipflow_studio.observing import observation_of
+from lipflow_studio.observing import DRIVES, observation_of
 from lipflow_studio.opening import avatar_file, load_avatar
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
@@ -67,6 +67,7 @@ class Compare(Part):
         session.observation_sent.connect(lambda _: self._follow())
         session.avatar_changed.connect(lambda _: self._follow())
         session.fit_config_changed.connect(lambda _: self._follow())
+        session.fit_changed.connect(lambda update: self._follow() if update is None else None)  # undone, or opened
         session.camera_changed.connect(lambda camera: self._send(CompareRequest(view=camera.view)))
         session.part(Captures).truth_changed.connect(lambda _: self._follow(same=True))
 
@@ -82,6 +83,19 @@ class Compare(Part):
             self._add(which, prior)
         except InputError as error:
             self.session.report(error)
+
+    @command()
+    def add_models(self) -> None:
+        """The embedded DAM, LiP-KL and LiP-Flow that suit what is fitted to, in place of the present contenders."""
+        names = models_for(self.session.source)
+        if len(names) < 2:
+            got = ", ".join(names) or "none"
+            self.session.report(InputError("comparison", expected="embedded avatars of several models", got=got))
+            return
+        self._put_contenders(())
+        for name in names:
+            self._add(name, "own")
+        self.start()
 
     @command()
     def remove(self, index: int) -> None:
@@ -396,6 +410,12 @@ class Compare(Part):
             expected = f"one of {len(self.contenders)}, from 0"
             self.session.report(InputError("contender", expected=expected, got=repr(index)))
         return known
+
+
+def models_for(source: Source) -> list[str]:
+    """The embedded avatars of the models that the paper compares, driven by this source where it drives any."""
+    kind = DRIVES.get(source, "kpt")
+    return [name for name in ("dam", f"lip-kl-{kind}", f"lip-flow-{kind}") if name in embedded.embedded_avatars()]
 
 
 def _where(info: AvatarInfo) -> str:

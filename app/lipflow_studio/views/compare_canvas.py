@@ -31,7 +31,6 @@ REACH = 9  # pixels from the divider at which it is grabbed
 HANDLE = 11  # radius of the divider's handle, pixels
 KEY_STEP = 0.02  # of the width, by an arrow key
 EMPTY = "Add another avatar, or the open one under another prior: all are fitted to what this one is fitted to"
-TIP = "Drag: orbit all; right or Shift drag: pan; wheel: zoom; double click: reset. Split: drag the divider, or ← →"
 
 
 class CompareCanvas(QWidget):
@@ -47,7 +46,6 @@ class CompareCanvas(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
-        self.setToolTip(TIP)
         self.setAccessibleName("Compared faces")
         compare = self._compare
         compare.contenders_changed.connect(lambda _: self._show_contenders())
