@@ -139,6 +139,7 @@ def test_the_newest_of_many_changes_wins(qtbot: QtBot, part: Augmentation) -> No
 
 def test_the_fit_goes_on_from_the_face_and_the_truth_stays(qtbot: QtBot, part: Augmentation) -> None:
     session, captures = part.session, part.session.part(Captures)
+    session.set_fit_config(iterations=3)
     session.start_fit()
     wait_for_fit(qtbot, session)
     part.change(lighting=1.0)
