@@ -170,9 +170,13 @@ def test_a_place_and_its_keypoint_belong_together(kpt_avatar: Avatar, info: Avat
     np.testing.assert_allclose(depths[0], depths[1], rtol=1e-4)
 
 
-def test_ctrl_and_shift_turn_the_light(head: HeadView, appearance: Appearance) -> None:
+def test_ctrl_and_shift_turn_the_light_of_the_geometry(head: HeadView, appearance: Appearance) -> None:
+    appearance.set_mode("geometry")
     right, up = appearance.look.light
     camera = appearance.session.camera
     drag(head, QPointF(100, 100), QPointF(40, 20), CTRL | SHIFT)
     assert appearance.look.light == pytest.approx((right + 14.0, up - 7.0))
     assert appearance.session.camera is camera
+    appearance.set_mode("textured")  # nothing is lit there
+    drag(head, QPointF(100, 100), QPointF(40, 20), CTRL | SHIFT)
+    assert appearance.look.light == pytest.approx((right + 14.0, up - 7.0))

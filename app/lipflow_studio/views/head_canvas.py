@@ -39,7 +39,7 @@ class HeadCanvas(QWidget):
     """The picture of the head. Drag: orbit; right, middle or Shift drag: pan; wheel: zoom; double click: reset.
 
     Keypoints that are shown are dragged with the left button; with Ctrl the nearest one is, shown or not. Ctrl and
-    Shift together turn the light.
+    Shift together turn the light of the geometry.
     """
 
     drawn = Signal(int)  # serial of the observation whose face is now on the screen
@@ -221,7 +221,7 @@ class HeadCanvas(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         left, held = event.button() == Qt.MouseButton.LeftButton, event.modifiers()
-        if left and held & CTRL and held & SHIFT:
+        if left and held & CTRL and held & SHIFT and self._appearance.look.mode == "geometry":
             self._drag = (self._turn_light, event.position())
         elif left and not held & SHIFT and self._take(event.position(), bool(held & CTRL)):
             return
