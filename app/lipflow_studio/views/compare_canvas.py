@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QFont,
+    QFontMetrics,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -29,8 +30,10 @@ from lipflow_studio.views.head_canvas import DEGREES_A_PIXEL, ZOOM_A_NOTCH
 GAP = 2  # pixels between two faces
 REACH = 9  # pixels from the divider at which it is grabbed
 HANDLE = 11  # radius of the divider's handle, pixels
+MARGIN, PAD, DOT = 6, 6, 14  # pixels: around a caption, inside it, and for its contender's colour
+PLATE = 0.62  # opacity of its ground
 KEY_STEP = 0.02  # of the width, by an arrow key
-EMPTY = "Add another avatar, or the open one under another prior: all are fitted to what this one is fitted to"
+EMPTY = "Add an avatar, or the open one under another prior: all are fitted to the same observation"
 
 
 class CompareCanvas(QWidget):
@@ -131,30 +134,33 @@ class CompareCanvas(QWidget):
         painter.end()
 
     def _paint_caption(self, painter: QPainter, place: int, title: str, rect: QRect, at_right: bool) -> None:
-        look, inside = current(), rect.adjusted(12, 0, -12, -8)
+        look = current()
         standing = self._standings[place] if place < len(self._standings) else None
         failed = standing is not None and standing.failure is not None
-        colour = look.bad if failed else look.muted
         words = "Opening…" if self._compare.contenders[place].info is None else _words(standing)
-        side = Qt.AlignmentFlag.AlignRight if at_right else Qt.AlignmentFlag.AlignLeft
-        flags, metrics = side | Qt.AlignmentFlag.AlignBottom, painter.fontMetrics()
-        room = inside.width() // 2 - 20 if self.is_split else inside.width()
         bold = QFont(self.font())
         bold.setWeight(QFont.Weight.DemiBold)
-        painter.setPen(QColor(colour))
-        painter.drawText(inside, flags, metrics.elidedText(words, Qt.TextElideMode.ElideRight, room))
-        above = inside.adjusted(0, 0, 0, -metrics.height() - 2)
-        dot, radius = QColor(look.kinds[place % len(look.kinds)]), 4
-        middle = above.bottom() - metrics.height() / 2 + 1
+        small, large = painter.fontMetrics(), QFontMetrics(bold)
+        room = (rect.width() // 2 - 24 if self.is_split else rect.width()) - 2 * MARGIN - 2 * PAD
+        name = large.elidedText(title, Qt.TextElideMode.ElideMiddle, room - DOT)
+        words = small.elidedText(words, Qt.TextElideMode.ElideRight, room)
+        width = max(large.horizontalAdvance(name) + DOT, small.horizontalAdvance(words)) + 2 * PAD
+        height = large.height() + small.height() + PAD
+        left = rect.right() - MARGIN - width if at_right else rect.left() + MARGIN
+        plate = QRect(left, rect.bottom() - MARGIN - height, width, height)
+        ground = QColor(look.window)
+        ground.setAlphaF(PLATE)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(dot)
-        painter.drawEllipse(
-            QPointF(above.right() - radius if at_right else above.left() + radius, middle), radius, radius
-        )
+        painter.setBrush(ground)
+        painter.drawRoundedRect(plate, 5, 5)
+        inside = plate.adjusted(PAD, PAD // 2, -PAD, -PAD // 2)
+        painter.setBrush(QColor(look.kinds[place % len(look.kinds)]))
+        painter.drawEllipse(QPointF(inside.left() + 4, inside.top() + large.height() / 2), 4, 4)
+        painter.setPen(QColor(look.bad if failed else look.muted))
+        painter.drawText(inside, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom, words)
         painter.setPen(QColor(look.text))
         painter.setFont(bold)
-        named = above.adjusted(0 if at_right else 14, 0, -14 if at_right else 0, 0)
-        painter.drawText(named, flags, painter.fontMetrics().elidedText(title, Qt.TextElideMode.ElideMiddle, room - 14))
+        painter.drawText(inside.adjusted(DOT, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop, name)
         painter.setFont(self.font())
 
     def _paint_divider(self, painter: QPainter, edge: int) -> None:

@@ -20,7 +20,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.views.head_canvas import FINE_AFTER_MS, QUICK_PIXELS, SOFTWARE
 from lipflow_studio.views.head_painter import HeadPainter
 
-HEAD_ASPECT = 0.64  # width by height that a head needs; in a narrower picture it is drawn smaller
+HEAD_ASPECT = 0.7  # width by height that a head needs; in a narrower picture it is drawn smaller
 
 log = logging.getLogger(__name__)
 

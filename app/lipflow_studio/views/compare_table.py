@@ -97,7 +97,7 @@ COLUMNS = (
         ".1f",
     ),
 )
-PRIOR_WIDTH = 94  # pixels
+PRIOR_WIDTH = 86  # pixels
 NAME, FIRST = 1, 3  # columns of the grid; in front of them the contender's colour
 
 
@@ -110,7 +110,7 @@ class CompareTable(QWidget):
         self._session, self._compare = session, session.part(Compare)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(12, 6, 6, 6)
-        self._grid.setHorizontalSpacing(9)
+        self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(NAME, 3)
         for place in range(len(COLUMNS)):
@@ -204,7 +204,7 @@ class _Name(QLabel):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.setMinimumWidth(64)
+        self.setMinimumWidth(44)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         short = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
