@@ -95,7 +95,7 @@ def _driven(driving: str) -> Iterator[Variant]:
         name=f"{full.name}-mc-kl",
         title=f"{full.title} + entropy of Q",
         latent_loss="mc-kl",
-        sigma_q="free",
+        sigma_q="below-one",
     )
     yield replace(full, name=f"{full.name}-literal", title=f"{full.title}, σq learned", sigma_q="multiface")
 

@@ -169,3 +169,14 @@ def test_capped_sigma_is_near_the_raw_one_and_bounded() -> None:
     small = torch.linspace(-0.5, 0.5, 11)
     assert (SIGMAS["capped"](small) - small).abs().max() < 0.01
     assert torch.equal(SIGMAS["one"](raw), torch.zeros_like(raw))
+
+
+def test_a_sigma_below_one_is_free_below_it() -> None:
+    raw = torch.tensor([-40.0, -6.0, 0.0, 6.0, 300.0], requires_grad=True)
+    log_sigma = SIGMAS["below-one"](raw)
+    assert log_sigma.max() <= 0
+    assert log_sigma[0].item() == pytest.approx(-38.0)
+    assert log_sigma[2].exp().item() == pytest.approx(0.88, abs=0.01)
+    log_sigma.sum().backward()
+    assert raw.grad is not None
+    assert torch.isfinite(raw.grad).all()

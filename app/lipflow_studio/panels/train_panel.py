@@ -40,7 +40,7 @@ HELP = {
     "lip-flow-decode-p": "Ablation: the decoder also sees the prior's samples",
     "lip-flow-standard-normal": "Ablation: the flow leads to N(0, I), not to a learned P",
     "lip-flow-jittered": "Adds noise in P, so that the cycle carries a signal",
-    "lip-flow-mc-kl": "Adds Q's entropy, and learns σq freely",
+    "lip-flow-mc-kl": "Adds Q's entropy, and learns σq, up to 1",
     "lip-flow-literal": "Learns σq within bounds instead of σq = 1",
 }
 # State of a run -> the buttons that do something.

@@ -255,7 +255,7 @@ def _calibration_sentence(entries: Sequence[Json]) -> str:
 
 
 def _spreads(runs: Sequence[Json]) -> Iterator[Json]:
-    """σq ≡ 1, a free σq with Q's entropy, and the literal objective, of the same model: means over the runs."""
+    """σq ≡ 1, a learned σq with Q's entropy, and the literal objective, of the same model: means over the runs."""
     for driving in ("hmc", "kpt"):
         for suffix in ("", "-mc-kl", "-literal"):
             variant = VARIANTS[f"lip-flow-{driving}{suffix}"]
@@ -267,7 +267,7 @@ def _spreads(runs: Sequence[Json]) -> Iterator[Json]:
             figures += [_over_runs([one.get(name) for one in read], digits) for name, digits in _VALIDATION]
             yield {
                 "title": variant.title,
-                "sigma_q": {"one": "fixed at 1", "free": "learned, free"}.get(variant.sigma_q, "learned, damped"),
+                "sigma_q": {"one": "fixed at 1", "below-one": "learned, below 1"}.get(variant.sigma_q, "learned, damped"),
                 "latent_loss": {"nll": "−log p (Eq. 9)", "mc-kl": "log q − log p"}[variant.latent_loss],
                 "runs": len(own),
                 "figures": figures,

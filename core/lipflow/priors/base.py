@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 LOG_2PI = math.log(2 * math.pi)
@@ -34,6 +35,9 @@ SIGMAS = {
     "multiface": lambda raw: 0.01 * raw,  # near 1; slows its contraction, and is no floor
     "one": lambda raw: torch.zeros_like(raw),
     "free": lambda raw: raw,
+    # Free below 1, 0.88 at first: μ sets the scale of the code, and a σq that grows before it (a free one passed 600
+    # within 40 steps) drowns it.
+    "below-one": lambda raw: F.logsigmoid(raw + 2),
 }  # raw network output -> log σ
 
 
