@@ -37,6 +37,7 @@ __all__ = ["markdown_table", "read_results", "render_report", "save_report", "wr
 
 RESULTS = "results.json"
 REPORT = "report.html"
+_SIGMAS = {"one": "fixed at 1", "below-one": "learned, below 1", "multiface": "learned, damped"}
 _SCALARS = (("sigma_q", 3), ("sigma_p", 3), ("log_abs_det", 1), ("nll", 1))
 _VALIDATION = (("reconstruction_psnr", 2), ("start_psnr", 2))
 
@@ -267,7 +268,7 @@ def _spreads(runs: Sequence[Json]) -> Iterator[Json]:
             figures += [_over_runs([one.get(name) for one in read], digits) for name, digits in _VALIDATION]
             yield {
                 "title": variant.title,
-                "sigma_q": {"one": "fixed at 1", "below-one": "learned, below 1"}.get(variant.sigma_q, "learned, damped"),
+                "sigma_q": _SIGMAS[variant.sigma_q],
                 "latent_loss": {"nll": "−log p (Eq. 9)", "mc-kl": "log q − log p"}[variant.latent_loss],
                 "runs": len(own),
                 "figures": figures,
