@@ -136,10 +136,15 @@ class LevenbergMarquardt:
     only if the true energy falls: that economy costs no accuracy. Where a step gains little, shorter ones are tried,
     since the networks' rectifiers bend the energy within a step's reach. A trial costs no derivative, so a code that
     is never stepped from, because another problem takes over, is never differentiated at.
+
+    Where no length of a step helps, one may stand in a corner: at z = 0, the start under N(0, I), the decoder's
+    rectifiers all bend at once and the derivative is that of no direction. Then a few full steps are taken as they
+    come, and kept if they end below the start (the watchdog of Chamberlain and others, 1982).
     """
 
     ATTEMPTS = 8  # dampings tried within one iteration
     SHORTER = 4  # lengths tried of one step
+    AHEAD = 4  # full steps out of a corner
     GOOD, POOR = 0.5, 0.25  # shares of what was promised: below, shorter steps are tried; ∂z/∂u is computed afresh
     START, LEAST, MOST = 0.1, 1e-6, 1e7  # damping, in units of the prior's curvature at λ = 1
 
@@ -173,11 +178,13 @@ class LevenbergMarquardt:
     @torch.no_grad()
     def step(self) -> None:
         model = self._model()
-        for _ in range(self.ATTEMPTS):
+        for attempt in range(self.ATTEMPTS):
             found = model.step(self._damping)
             if found is not None and self._attempt(model, *found):
                 return
             if self._z_by_u_is_new:
+                if attempt == 0 and self._leave_corner(found):
+                    return
                 self._damp()
             else:
                 self._z_by_u = None
@@ -186,9 +193,7 @@ class LevenbergMarquardt:
 
     def _attempt(self, model: _Model, step: Tensor, promised: float) -> bool:
         """Try a whitened step [Z]; whether this iteration is over."""
-        before = self.point
-        assert self._z_by_u is not None  # the model has seen to it
-        way = self._z_by_u @ (step.to(before.z) * torch.from_numpy(self._sigma).to(before.z))
+        before, way = self.point, self._way(step)
         trial, passage = self._evaluate(before.z + way)
         share = (before.energy - trial.energy) / max(promised, 1e-12)
         if not share >= self.GOOD:  # also where it is NaN
@@ -205,6 +210,28 @@ class LevenbergMarquardt:
             self._z_by_u_is_new = False
         self.converged = promised <= self._tolerance * max(abs(before.energy), 1.0)
         return self.point is trial or self.converged
+
+    def _way(self, step: Tensor) -> Tensor:
+        """A whitened step [Z] as one of the code, [Z]."""
+        assert self._z_by_u is not None  # the model has seen to it
+        return self._z_by_u @ (step.to(self.point.z) * torch.from_numpy(self._sigma).to(self.point.z))
+
+    def _leave_corner(self, found: tuple[Tensor, float] | None) -> bool:
+        """Take full steps, the first as ``found``, until one ends below the point; whether one did."""
+        start = self.point, self._passage, self._z_by_u
+        for _ in range(self.AHEAD):
+            if found is None:
+                break
+            self.point, self._passage = self._evaluate(self.point.z + self._way(found[0]))
+            self._z_by_u, self._z_by_u_is_new = None, False
+            if self.point.energy < start[0].energy:
+                return True
+            if not math.isfinite(self.point.energy):
+                break
+            found = self._model().step(self._damping)
+        self.point, self._passage, self._z_by_u = start
+        self._z_by_u_is_new = True
+        return False
 
     def _damp(self) -> None:
         self._damping, self._growth = min(self._damping * self._growth, self.MOST), self._growth * 2

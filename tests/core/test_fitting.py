@@ -10,7 +10,9 @@ import torch
 
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
+from lipflow.embedded import assets_folder, find_avatar
 from lipflow.fitting import FitConfig, FitState, fit, make_problem
+from lipflow.observation_files import load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.solvers import LevenbergMarquardt
 from support.random_avatar import AVATARS, TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
@@ -91,6 +93,17 @@ def test_the_energy_never_rises_and_adds_up(avatar):
     assert energies[-1] < energies[0]
     for state in states:
         assert state.energy == pytest.approx(state.data_energy - 0.3 * state.log_likelihood, rel=1e-4)
+
+
+@pytest.mark.parametrize(("ahead", "leaves"), [(LevenbergMarquardt.AHEAD, True), (0, False)])
+def test_a_fit_leaves_the_corner_that_zero_is_to_the_rectifiers(monkeypatch, ahead, leaves):
+    """Trained biases are small beside a code's length: at zero all slopes are about to change."""
+    monkeypatch.setattr(LevenbergMarquardt, "AHEAD", ahead)
+    avatar = Avatar.load(find_avatar("lip-flow-kpt"))
+    seen = load_keypoints(assets_folder() / "demo" / "keypoints.json", avatar.landmarks.names)
+    observation = KeypointObservation.for_avatar(avatar, seen.points)
+    states = run(avatar, observation, replace(LM, iterations=40, tolerance=1e-3, prior="standard-normal"))
+    assert (states[-1].data_energy < 0.01 * states[0].data_energy) is leaves
 
 
 @pytest.mark.parametrize("space", ["z", "u"])
