@@ -33,8 +33,8 @@ from lipflow_studio.workers import Waiting
 CURVE_LENGTH = 2000  # iterations that the curves remember
 SETTLING_ROUNDS = 4  # fits to dragged keypoints that are gone on with because the other keypoints moved along
 BACKDROP_HEIGHT = 420  # pixels of the frontal picture behind the keypoints
-TEXTURE_SHARE = 0.1  # of the picture thread's time while a fit is running
-FRONTAL_SHARE = 0.1
+TEXTURE_SHARE = 0.05  # of the picture thread's time while a fit is running
+FRONTAL_SHARE = 0.05
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 
@@ -24,6 +24,7 @@ from lipflow_studio.views.head_view import fill_viewpoints
 if TYPE_CHECKING:
     from lipflow_studio.main_window import MainWindow
 
+REFRESH_MS = 100  # from an edit to the menus that name it; an opened menu is always fresh
 LONGEST = 60  # characters of a path in a menu
 
 
@@ -35,6 +36,8 @@ class Menus(QObject):
         self._window, self._session = window, window.session
         self.actions: dict[str, QAction] = {}
         self._menus: dict[str, QMenu] = {}
+        self._soon = QTimer(self, interval=REFRESH_MS, singleShot=True)  # a drag is an edit at every move
+        self._soon.timeout.connect(self.refresh)
         for row in ACTIONS:
             menu = self._menu(row.menu)
             if row.name == "separator":
@@ -52,13 +55,13 @@ class Menus(QObject):
             session.selection_changed,
             session.symmetric_changed,
             session.status_changed,
-            session.undo_stack.indexChanged,
             session.undo_stack.cleanChanged,
             session.part(Desk).theme_changed,
             session.part(HeadsetDisplay).display_changed,
         )
         for change in changes:
             change.connect(self.refresh)
+        session.undo_stack.indexChanged.connect(lambda _: self._soon.start())
         session.part(Desk).action_asked.connect(lambda name: self.actions[name].trigger())
         self.refresh()
 

@@ -34,12 +34,12 @@ def find_avatar(which: str) -> Path:
 
 
 def avatar_driven_by(kind: str) -> Path:
-    """The embedded avatar that a kind of signal drives ("hmc" or "kpt").
+    """The embedded LiP-Flow avatar that a kind of signal drives ("hmc" or "kpt").
 
     Raises:
         InputError: if none is.
     """
-    for name, path in embedded_avatars().items():
-        if name.endswith(f"-{kind}"):
-            return path
+    path = embedded_avatars().get(f"lip-flow-{kind}")
+    if path is not None:
+        return path
     raise InputError("avatar", expected=f"an embedded avatar driven by {kind}", got="none", mend="open one first")
