@@ -21,7 +21,7 @@ from lipflow_studio.document import AvatarInfo
 from lipflow_studio.opening import load_avatar
 from lipflow_studio.training_process import Job
 
-_SAVE_S = 20.0  # for a running process to save a checkpoint when it is asked to
+_SAVE_S = 60.0  # for a running process to save a checkpoint when it is asked to
 
 
 def load_model(job: Job, name: str, runs_in: Holder | None, device: torch.device) -> tuple[Avatar, AvatarInfo]:
