@@ -145,6 +145,7 @@ class LevenbergMarquardt:
     ATTEMPTS = 8  # dampings tried within one iteration
     SHORTER = 4  # lengths tried of one step
     AHEAD = 4  # full steps out of a corner
+    PATIENCE = 2  # dampings that failed before a point is taken for one: the steps out of it cost derivatives
     GOOD, POOR = 0.5, 0.25  # shares of what was promised: below, shorter steps are tried; ∂z/∂u is computed afresh
     START, LEAST, MOST = 0.1, 1e-6, 1e7  # damping, in units of the prior's curvature at λ = 1
 
@@ -183,7 +184,7 @@ class LevenbergMarquardt:
             if found is not None and self._attempt(model, *found):
                 return
             if self._z_by_u_is_new:
-                if attempt == 0 and self._leave_corner(found):
+                if attempt == self.PATIENCE and self._leave_corner(found):
                     return
                 self._damp()
             else:
