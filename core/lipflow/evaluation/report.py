@@ -27,7 +27,15 @@ from lipflow.evaluation.figures import (
 from lipflow.evaluation.frames import EvaluationFrames
 from lipflow.evaluation.making_exhibits import ExhibitPlan, ExhibitProgress, fingerprint, make_exhibits
 from lipflow.evaluation.protocols import OF_DRIVING
-from lipflow.evaluation.report_tables import amount, check_results, lead, markdown_table, sentences, table_row
+from lipflow.evaluation.report_tables import (
+    amount,
+    check_results,
+    lead,
+    markdown_table,
+    revision,
+    sentences,
+    table_row,
+)
 from lipflow.evaluation.runs import Run
 from lipflow.evaluation.standings import MEASURES, Json, standing, told
 from lipflow.files import replacing, write_json
@@ -166,7 +174,7 @@ def _facts(results: Json) -> Iterator[tuple[str, str]]:
         if name in made:
             yield name.capitalize(), str(made[name])
     for name, title in (("trained", "Trained at revision"), ("judged", "Judged at"), ("revision", "Tables made at")):
-        yield title, amount(made[name])
+        yield title, revision(made[name])
     yield "Versions", ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
 
 

@@ -73,8 +73,13 @@ def lead(results: Json) -> str:
 
 def revisions(results: Json) -> str:
     """Which code trained, judged and tabulated, in one sentence."""
-    made = results["made"]
-    return f"Trained at revision {amount(made['trained'])}, judged at {amount(made['judged'])}."
+    trained, judged = (revision(results["made"][name]) for name in ("trained", "judged"))
+    return f"Trained at revision {trained}, judged at {judged}."
+
+
+def revision(value: str | list[str]) -> str:
+    """One revision, or several, as git abbreviates them."""
+    return amount([one[:12] for one in value] if isinstance(value, list) else value[:12])
 
 
 def amount(value: Any) -> str:
