@@ -34,6 +34,7 @@ SMALL, LARGE = (1280, 800), (1920, 1080)
 QUALITY = 82  # of the pictures
 PLAY_S = 180.0  # a row's script may take
 FRAMES = 24  # of the capture that rows open
+MOMENT = ("EXP_surprise", 8060)  # one of them: segment and number
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ HEADSET = do("open_headset_images", [str(path) for path in demo_inputs.headset_i
 def shots(work: Path) -> tuple[Shot, ...]:
     """All rows; ``work`` holds the capture, and what is trained on it."""
     capture = (do("capture.open", str(work / "capture")), LOADED, panel("capture"))
-    form = {"capture": str(work / "capture"), "preset": "tiny", "folder": str(work / "runs"), "steps": 600}
+    form = {"capture": str(work / "capture"), "preset": "tiny", "folder": str(work / "runs"), "steps": 3000}
     return (
         Shot(
             "keypoints",
@@ -125,8 +126,8 @@ def shots(work: Path) -> tuple[Shot, ...]:
             (
                 *capture,
                 do("capture.set_kind", "headset"),
-                do("capture.step", 1),
-                wait(3.0),
+                do("capture.load", *MOMENT),
+                wait(5.0),
                 FITTED,
                 do("appearance.set_mode", "error"),
                 wait(1.0),
@@ -143,7 +144,7 @@ def shots(work: Path) -> tuple[Shot, ...]:
                 panel("training"),
                 do("training.set_form", **form),
                 do("training.start"),
-                wait(25.0),
+                wait(45.0),
             ),
             theme="light",
             size=LARGE,

@@ -100,6 +100,7 @@ def describe(avatar: Avatar, name: str, path: Path | None = None) -> AvatarInfo:
         mend = "train it on a capture with landmarks"
         raise InputError(f"avatar {name}", expected="landmarks and a keypoint camera", got="none", mend=mend)
     start = neutral_code(avatar)
+    _ = avatar.topology.split  # made here and kept: in the window's thread it would be a stall
     with torch.inference_mode():
         vertices = avatar.decode_mesh(torch.from_numpy(start).to(_device(avatar))[None])
         keypoints = avatar.keypoint_camera.project_normalised(vertices[:, avatar.landmarks.index])
