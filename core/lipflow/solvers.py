@@ -346,13 +346,17 @@ class Adam:
             self._judge()
 
     def _judge(self) -> None:
-        """Where the energy no longer falls, smaller steps may still lower it; where those do not, it has converged."""
+        """Where the energy no longer falls, smaller steps from the best point may still lower it; where those do not,
+        it has converged. The gradient knows nothing of hidden edges, so that steps along it may rise for long."""
         energies = list(self._energies)
         before, now = sum(energies[: self.WINDOW]) / self.WINDOW, sum(energies[self.WINDOW :]) / self.WINDOW
         if before - now < self._config.tolerance * max(abs(now), 1.0):
             self.converged = self._brake <= self.SLOWEST
             self._brake *= 0.5
             self._energies.clear()
+            self._unknown = self._best[0]
+            self.point, self._gradient = self._evaluate(self._unknown)
+            self._mean = torch.zeros_like(self._mean)
 
     def _evaluate(self, unknown: Tensor) -> tuple[Point, Tensor]:
         problem = self.problem

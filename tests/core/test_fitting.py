@@ -12,7 +12,7 @@ from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.embedded import assets_folder, find_avatar
 from lipflow.fitting import FitConfig, FitState, fit, make_problem
-from lipflow.observation_files import load_keypoints
+from lipflow.observation_files import load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.solvers import LevenbergMarquardt
 from support.random_avatar import AVATARS, TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
@@ -233,6 +233,15 @@ def test_a_fit_ends_with_the_best_code_that_it_saw():
     energies = [state.energy for state in run(avatar, keypoints_of(avatar, z), wild, z0=z)]
     assert energies[-2] > min(energies)
     assert energies[-1] == min(energies)
+
+
+def test_a_headset_fit_whose_energy_rises_goes_on_from_its_best_code():
+    avatar = Avatar.load(find_avatar("lip-flow-hmc"))
+    images = load_hmc([assets_folder() / "demo" / f"{n}.png" for n in ("mouth", "left", "right")], (240, 320))
+    observation = HmcObservation.for_avatar(avatar, images)
+    energies = [s.energy for s in run(avatar, observation, FitConfig(optimiser="adam", iterations=45, tolerance=1e-3))]
+    assert min(energies) < 0.6 * energies[0]
+    assert max(energies[-15:]) < 1.1 * min(energies)
 
 
 def test_pictures_come_when_asked_for():
