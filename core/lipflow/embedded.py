@@ -34,12 +34,12 @@ def find_avatar(which: str) -> Path:
 
 
 def avatar_driven_by(kind: str) -> Path:
-    """The embedded LiP-Flow avatar that a kind of signal drives ("hmc" or "kpt").
+    """The embedded avatar that a kind of signal drives ("hmc" or "kpt"): LiP-Flow's, where it is there.
 
     Raises:
         InputError: if none is.
     """
-    path = embedded_avatars().get(f"lip-flow-{kind}")
-    if path is not None:
-        return path
+    driven = [path for name, path in embedded_avatars().items() if name.endswith(f"-{kind}")]
+    if driven:
+        return next((path for path in driven if path.stem == f"lip-flow-{kind}"), driven[0])
     raise InputError("avatar", expected=f"an embedded avatar driven by {kind}", got="none", mend="open one first")
