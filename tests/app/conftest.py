@@ -21,11 +21,13 @@ from pytestqt.qtbot import QtBot
 
 import lipflow.embedded
 from lipflow.avatar import Avatar
-from lipflow_studio.document import Status
+from lipflow_studio.document import AvatarInfo, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
+from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
 from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.views.head_view import HeadView
 from support.random_avatar import TINY_HMC, random_avatar, tiny_config
 
 PATIENCE_MS = 30_000  # other work may keep the machine busy; nothing here takes a second of its own
@@ -160,3 +162,26 @@ def wait_for_fit(qtbot: QtBot, session: Session) -> None:
     """Until the fit that was asked for last has come to its end and its face is shown."""
     wait_for(qtbot, lambda: session.status in (Status.CONVERGED, Status.ENDED))
     wait_for(qtbot, lambda: session.picture is not None and session.picture.shape.serial == session.fit.serial)
+
+
+@pytest.fixture
+def info(kpt_avatar: Avatar) -> AvatarInfo:
+    return describe(kpt_avatar, "tiny")
+
+
+@pytest.fixture
+def appearance(session: Session) -> Appearance:
+    return session.part(Appearance)
+
+
+@pytest.fixture
+def head(qtbot: QtBot, gl: None, session: Session) -> Iterator[HeadView]:
+    view = HeadView(session)
+    qtbot.addWidget(view)
+    view.resize(640, 520)
+    view.show()
+    qtbot.waitExposed(view)
+    wait_for_face(qtbot, session)
+    wait_for(qtbot, lambda: view.canvas.has_face)
+    yield view
+    view.canvas.close_gl()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,6 @@ from lipflow.camera import Camera
 from lipflow.capture import FrameId
 from lipflow.checks import InputError
 from lipflow_studio.capture_work import Truth
-from lipflow_studio.document import AvatarInfo
-from lipflow_studio.engine import describe
 from lipflow_studio.look import Look
 from lipflow_studio.orbit import through
 from lipflow_studio.parts.appearance import NO_POSTERIOR, NO_TRUTH, Appearance
@@ -35,29 +32,6 @@ from lipflow_studio.views.head_painter import scale_colours
 from lipflow_studio.views.head_view import HeadView, fill_viewpoints
 
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def info(kpt_avatar: Avatar) -> AvatarInfo:
-    return describe(kpt_avatar, "tiny")
-
-
-@pytest.fixture
-def appearance(session: Session) -> Appearance:
-    return session.part(Appearance)
-
-
-@pytest.fixture
-def head(qtbot: QtBot, gl: None, session: Session) -> Iterator[HeadView]:
-    view = HeadView(session)
-    qtbot.addWidget(view)
-    view.resize(640, 520)
-    view.show()
-    qtbot.waitExposed(view)
-    wait_for_face(qtbot, session)
-    wait_for(qtbot, lambda: view.canvas.has_face)
-    yield view
-    view.canvas.close_gl()
 
 
 # The part

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +10,9 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow_studio.document import AvatarInfo
-from lipflow_studio.engine import describe
 from lipflow_studio.head_landmarks import HeadLandmarks, PointsDrag
 from lipflow_studio.orbit import Orbit
 from lipflow_studio.parts.appearance import Appearance
@@ -24,29 +21,6 @@ from lipflow_studio.views.head_view import HeadView
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 CTRL, SHIFT, PLAIN = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier(0)
-
-
-@pytest.fixture
-def info(kpt_avatar: Avatar) -> AvatarInfo:
-    return describe(kpt_avatar, "tiny")
-
-
-@pytest.fixture
-def appearance(session: Session) -> Appearance:
-    return session.part(Appearance)
-
-
-@pytest.fixture
-def head(qtbot: QtBot, gl: None, session: Session) -> Iterator[HeadView]:
-    view = HeadView(session)
-    qtbot.addWidget(view)
-    view.resize(640, 520)
-    view.show()
-    qtbot.waitExposed(view)
-    wait_for_face(qtbot, session)
-    wait_for(qtbot, lambda: view.canvas.has_face)
-    yield view
-    view.canvas.close_gl()
 
 
 def drag(head: HeadView, start: QPointF, by: QPointF, held: Qt.KeyboardModifier = PLAIN) -> None:

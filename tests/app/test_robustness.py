@@ -181,19 +181,6 @@ def test_a_mistake_of_ours_in_the_window_is_a_message(
 # The 3D view's context
 
 
-@pytest.fixture
-def head(qtbot: QtBot, gl: None, session: Session) -> HeadView:
-    view = HeadView(session)
-    qtbot.addWidget(view)
-    view.resize(300, 300)
-    view.show()
-    qtbot.waitExposed(view)
-    wait_for_face(qtbot, session)
-    wait_for(qtbot, lambda: view.canvas.has_face)
-    yield view
-    view.canvas.close_gl()
-
-
 def lose(monkeypatch: pytest.MonkeyPatch, head: HeadView) -> None:
     """The driver takes the present context away."""
 
