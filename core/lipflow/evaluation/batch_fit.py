@@ -202,13 +202,16 @@ class _BatchAdam:
         self._judge(rows[self._filled[rows] == 2 * Adam.WINDOW])
 
     def _judge(self, rows: Tensor) -> None:
-        """See ``Adam``: a full window slides while the energy falls, and is cleared when it does not."""
+        """See ``Adam``: a full window slides while the energy falls; else the row goes on from its best."""
         before, now = self._recent[rows].unflatten(1, (2, -1)).mean(-1).unbind(1)
         stuck = before - now < self._config.tolerance * now.abs().clamp_min(1.0)
         braked = rows[stuck]
         self.converged[braked] = self._brake[braked] <= Adam.SLOWEST
         self._brake[braked] *= 0.5
         self._filled[braked] = 0
+        if len(braked):
+            self._unknown[braked], self._mean[braked] = self.best[braked], 0.0
+            self.energy[braked], self._gradient[braked] = self._posterior.evaluate(self.best[braked], braked)
         falling = rows[~stuck]
         self._recent[falling] = self._recent[falling].roll(-1, dims=1)
         self._filled[falling] -= 1

@@ -28,7 +28,7 @@ from lipflow.serial import from_json, to_json
 from lipflow.training_start import provenance
 from lipflow.validation import spread
 
-FORMAT, VERSION = "lipflow-run-evaluation", 1
+FORMAT, VERSION = "lipflow-run-evaluation", 2
 FOLDER, FRAMES, RESULT = "evaluation", "frames.csv", "evaluation.json"
 Fits = dict[str, FitConfig]  # the chosen fit of each row that is searched, by its label
 
