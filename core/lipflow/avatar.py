@@ -196,20 +196,11 @@ class Avatar(nn.Module):
         rows = torch.nn.functional.linear(self.decoder.mesh_coefficients(z), weight, bias)
         return self.vertex_mean[self.landmark_ids] + self.statistics.vertex_std * rows.unflatten(-1, (-1, 3))
 
-    def landmark_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """For one code [Z]: the landmarks [L, 3] mm and their derivative [L, 3, Z], in closed form."""
-        points, rows, features_by_z = self.landmark_factors(z)
-        return points, rows @ features_by_z
-
-    def landmark_factors(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``landmark_jacobian`` with the derivative in two factors, [L, 3, R] and [R, Z].
-
-        The landmarks are linear in R features of the code, which are far fewer than the code's numbers.
-        """
-        check_shape({"Z": self.config.latent}, z=(z, "Z"))
-        weight, _ = self._landmark_rows()
-        rows = (self.statistics.vertex_std * weight).unflatten(0, (-1, 3))
-        return self.decode_landmarks(z), rows, self.decoder.coefficient_jacobian(z)
+    def landmark_head(self) -> tuple[Tensor, Tensor]:
+        """The landmarks in mm as a linear map of the decoder's ``mesh_coefficients``: [L, 3, R] and [L, 3]."""
+        weight, bias = self._landmark_rows()
+        std, mean = self.statistics.vertex_std, self.vertex_mean[self.landmark_ids]
+        return std * weight.unflatten(0, (-1, 3)), mean + std * bias.unflatten(0, (-1, 3))
 
     def _landmark_rows(self) -> tuple[Tensor, Tensor]:
         if self.landmarks is None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lipflow.checks import InputError, check_shape
-from lipflow.observations import LeastSquares, Residuals
+from lipflow.observations import LeastSquares, Residuals, linearise
 from lipflow.solvers import Problem
 
 Array = npt.NDArray[np.float32]
@@ -181,7 +181,7 @@ def whitened_jacobian(
     """
     observation = problem.observation
     if isinstance(observation, LeastSquares):
-        residual, jacobian = observation.linearise(problem.avatar, z)
+        residual, jacobian = linearise(observation, problem.avatar, z)
         yield ProbeState("jacobian", 1, 1)
         return residual, torch.linalg.solve(whitening(problem, z).T, jacobian.double().T).T
     if not isinstance(observation, Residuals):

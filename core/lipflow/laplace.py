@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipflow.checks import InputError
 from lipflow.identifiability import whitening
-from lipflow.observations import LeastSquares, Residuals
+from lipflow.observations import LeastSquares, Residuals, linearise
 from lipflow.solvers import Problem
 
 NEWTON_STEPS = 8  # at most, from a fit to the peak in w
@@ -118,7 +118,7 @@ def _gauss_newton(problem: Problem, w: Tensor) -> tuple[Reference, Tensor]:
     """Laplace's Gaussian at w [Z], and the step from there to the peak that it foresees, [Z]."""
     z = problem.unwhiten(w[None].to(problem.mu.dtype))[0]
     assert isinstance(problem.observation, LeastSquares)
-    residual, by_z = problem.observation.linearise(problem.avatar, z)
+    residual, by_z = linearise(problem.observation, problem.avatar, z)
     jacobian = torch.linalg.solve(whitening(problem, z).T, by_z.double().T).T
     reference = Reference.of_curvature(w, jacobian.T @ jacobian / problem.weight)
     gradient = w + jacobian.T @ residual.double() / problem.weight

@@ -7,6 +7,7 @@ the paper leave the units and λ open). Images are no independent measurements p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
@@ -18,6 +19,7 @@ from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.capture.headset import hmc_tone
 from lipflow.checks import InputError, check_shape
+from lipflow.landmark_fit import Array, KeypointsAgainst, LandmarkView
 from lipflow.mesh import Topology
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
@@ -56,21 +58,42 @@ class Observation(Protocol):
         return self.compare(avatar, z).energy
 
 
+class Difference(Protocol):
+    """How what one code decodes to differs from an observation. It lives on the host, as a prior's ``Passage`` does."""
+
+    @property
+    def residual(self) -> Array:
+        """[M] in units of σ: ½ Σ residual² is the energy."""
+        ...
+
+    @property
+    def shown(self) -> dict[str, Array]:
+        """What ``compare`` shows of the code, without a batch dimension."""
+        ...
+
+    def factors(self) -> tuple[Array, Array]:
+        """The residuals' Jacobian by the code in two factors [M, R] and [R, Z], R being as few as there are."""
+        ...
+
+
+Against = Callable[[Array], Difference]  # z [Z], in the parameters' precision -> how it differs
+
+
 @runtime_checkable
 class LeastSquares(Protocol):
     """An observation whose residuals are few enough to be linearised: what Levenberg–Marquardt needs."""
 
-    def residuals_at(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Residuals [M] in units of σ (½ Σ residual² is the energy) at one code z [Z], and what ``compare`` shows."""
+    def against(self, avatar: Avatar, before: Against | None = None) -> Against:
+        """The observation against what ``avatar``, frozen meanwhile, decodes; what it has in common with an earlier
+        observation's ``before`` is taken over."""
         ...
 
-    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The same residuals [M] and their Jacobian [M, Z]."""
-        ...
 
-    def factors(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same with the Jacobian in two factors [M, R] and [R, Z], R being as few as there are."""
-        ...
+def linearise(observation: LeastSquares, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Residuals [M] of one code z [Z], in units of σ, and their Jacobian [M, Z]."""
+    difference = observation.against(avatar)(z.detach().cpu().numpy())
+    by_feature, features_by_z = (torch.from_numpy(factor).to(z) for factor in difference.factors())
+    return torch.from_numpy(difference.residual).to(z), by_feature @ features_by_z
 
 
 @runtime_checkable
@@ -137,39 +160,24 @@ class KeypointObservation(Observation):
             raise InputError("keypoints", expected=f"an avatar with {LANDMARK_COUNT} landmarks", got=count)
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
-        residual, shown = self._compare(avatar.decode_landmarks(z))
+        size, points = z.new_tensor(self.camera.size[::-1]), avatar.decode_landmarks(z)
+        pixels = self.camera.project(points)[..., :2]
+        given, scale = self._in_pixels(points)
+        residual = (pixels - given) * scale  # [B, L, 2]
+        shown = {"projected": pixels.detach() / size}  # [B, L, 2], units of the keypoints
         return Comparison(0.5 * residual.square().sum((-1, -2)), shown)
 
-    def residuals_at(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        residual, shown = self._compare(avatar.decode_landmarks(z))
-        return residual.flatten(), shown
+    def against(self, avatar: Avatar, before: Against | None = None) -> KeypointsAgainst:
+        view = before.view if isinstance(before, KeypointsAgainst) else None
+        if view is None or view.avatar is not avatar or view.camera is not self.camera:
+            view = LandmarkView.of(avatar, self.camera)
+        given, scale = self._in_pixels(avatar.vertex_mean)
+        return KeypointsAgainst(view, given.cpu().numpy(), scale.cpu().numpy())
 
-    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
-        residual, by_feature, features_by_z = self.factors(avatar, z)
-        return residual, by_feature @ features_by_z
-
-    def factors(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        points, rows, features_by_z = avatar.landmark_factors(z)  # [L, 3] mm, [L, 3, R], [R, Z]
-        residual, _ = self._compare(points)
-        by_feature = self._scale(points)[:, None] * (self._pixels_by_point(points) @ rows)
-        return residual.flatten(), by_feature.flatten(0, 1), features_by_z
-
-    def _compare(self, points: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted residuals [..., L, 2] of landmarks [..., L, 3] mm, and what is shown of them."""
-        size = points.new_tensor(self.camera.size[::-1])
-        pixels = self.camera.project(points)[..., :2]
-        shown = {"projected": pixels.detach() / size}  # [..., 136, 2], units of the keypoints
-        return (pixels - self.keypoints.to(points) * size) * self._scale(points), shown
-
-    def _scale(self, points: Tensor) -> Tensor:
-        """√w / σ [L, 1], in 1 / pixels."""
-        return self.weights.to(points).sqrt()[:, None] / self.noise
-
-    def _pixels_by_point(self, points: Tensor) -> Tensor:
-        """Derivative of the pixel by the point in mm, [L, 2, 3]: the quotient rule on K (R x + t)."""
-        rotated = self.camera.K @ self.camera.R  # [3, 3]
-        x = points @ rotated.T + self.camera.K @ self.camera.t  # [L, 3]
-        return (rotated[:2] - (x[:, :2] / x[:, 2:])[:, :, None] * rotated[2]) / x[:, 2:, None]
+    def _in_pixels(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The keypoints in pixels [L, 2], and √w / σ [L, 1] in 1 / pixels."""
+        given = self.keypoints.to(like) * like.new_tensor(self.camera.size[::-1])
+        return given, self.weights.to(like).sqrt()[:, None] / self.noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar
-from lipflow.observations import LeastSquares, Observation
-from lipflow.priors.base import LatentPrior, Passage
+from lipflow.observations import Against, Difference, LeastSquares, Observation
+from lipflow.priors.base import Array, LatentPrior, Passage
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -72,8 +73,12 @@ class Solver(Protocol):
     """An optimiser that is driven from outside, one iteration at a time."""
 
     problem: Problem
-    point: Point
     converged: bool
+
+    @property
+    def point(self) -> Point:
+        """Where it is."""
+        ...
 
     def gradient(self) -> Tensor:
         """[Z], of the energy at the point, by the solver's unknown."""
@@ -105,14 +110,14 @@ class SolverConfig(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """The energy near a code by the whitened step s: −descent·s + ½ s·(λ I + Mᵀ G M) s."""
+    """The energy near a code by the whitened step s: −descent·s + ½ s·(λ I + Mᵀ G M) s. On the host."""
 
     descent: Tensor  # [Z] float64
     features: Tensor  # M [R, Z] float64, the decoder's features by the whitened code
     curvature: Tensor  # G [R, R] float64, of the data by those features
     weight: float  # λ
 
-    def step(self, damping: float) -> tuple[Tensor, float] | None:
+    def step(self, damping: float) -> tuple[Array, float] | None:
         """The step [Z] with ``damping`` added to λ, and by how much the energy should fall; None if it breaks down.
 
         By (a I + Mᵀ G M)⁻¹ = (I − Mᵀ G (a I + M Mᵀ G)⁻¹ M) / a there are R equations instead of Z.
@@ -122,9 +127,29 @@ class _Model:
         system.diagonal().add_(total)
         found, failed = torch.linalg.solve_ex(system, M @ self.descent)
         step = (self.descent - M.T @ (self.curvature @ found)) / total
-        if int(failed) or not bool(torch.isfinite(step).all()):
-            return None
-        return step, 0.5 * float(self.descent @ step + damping * (step @ step))
+        promised = 0.5 * float(self.descent @ step + damping * (step @ step))
+        return None if int(failed) or not math.isfinite(promised) else (step.numpy(), promised)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A code that was evaluated, and what was kept to differentiate there. It lives on the host and in numpy."""
+
+    problem: Problem
+    z: Array  # [Z]
+    w: Array  # [Z] whitened
+    energy: float
+    data_energy: float
+    log_likelihood: float
+    passage: Passage  # how the prior takes it
+    difference: Difference  # how the observation does
+
+    @cached_property
+    def point(self) -> Point:
+        like = self.problem.mu
+        z, w = torch.from_numpy(self.z).to(like), torch.from_numpy(self.w).to(like)
+        shown = {name: torch.from_numpy(array).to(like) for name, array in self.difference.shown.items()}
+        return Point(z, w, self.energy, self.data_energy, self.log_likelihood, shown)
 
 
 class LevenbergMarquardt:
@@ -152,31 +177,34 @@ class LevenbergMarquardt:
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self._damping, self._growth = self.START, 2.0
         self._z_by_u: Tensor | None = None  # [Z, Z]
-        self._z_by_u_is_new = False  # whether it was computed at the point
-        self._start_at(problem, z, config)
+        self._z_by_u_is_new = False  # whether it was computed at the place
+        self._start_at(problem, z.detach().cpu().numpy(), config)
+
+    @property
+    def point(self) -> Point:
+        return self._place.point
 
     def replace(self, problem: Problem, config: SolverConfig) -> None:
         """Go on with another problem: the code, the damping and ∂z/∂u stay."""
         if problem.prior is not self.problem.prior:
             self._z_by_u = None
-        self._start_at(problem, self.point.z, config)
+        self._start_at(problem, self._place.z, config, self._against)
 
     def settle(self) -> None:
         """Nothing to do: a step is only taken where the energy falls."""
 
-    def _start_at(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
+    def _start_at(self, problem: Problem, z: Array, config: SolverConfig, before: Against | None = None) -> None:
         self.problem, self._tolerance = problem, config.tolerance
+        self._against = cast(LeastSquares, problem.observation).against(problem.avatar, before)
         self._carry = problem.prior.under(problem.context)
         self._mu, log_sigma = problem.mu.cpu().numpy(), problem.log_sigma.cpu().numpy()
         self._sigma, self._log_sigmas = np.exp(log_sigma), float(log_sigma.sum())
         self.converged = False
-        self.point, self._passage = self._evaluate(z.detach())
+        self._place = self._evaluate(z)
 
-    @torch.no_grad()
     def gradient(self) -> Tensor:
-        return self._slope()[0]
+        return torch.from_numpy(self._slope()[0]).to(self.problem.mu)
 
-    @torch.no_grad()
     def step(self) -> None:
         model = self._model()
         for attempt in range(self.ATTEMPTS):
@@ -192,15 +220,15 @@ class LevenbergMarquardt:
                 model = self._model()
         self.converged = True  # the gradient is exact, so only rounding is left
 
-    def _attempt(self, model: _Model, step: Tensor, promised: float) -> bool:
+    def _attempt(self, model: _Model, step: Array, promised: float) -> bool:
         """Try a whitened step [Z]; whether this iteration is over."""
-        before, way = self.point, self._way(step)
-        trial, passage = self._evaluate(before.z + way)
+        before, way = self._place, self._way(step)
+        trial = self._evaluate(before.z + way)
         share = (before.energy - trial.energy) / max(promised, 1e-12)
         if not share >= self.GOOD:  # also where it is NaN
-            trial, passage = self._shorten(way, -float(model.descent @ step), trial, passage)
+            trial = self._shorten(way, -float(model.descent.numpy() @ step), trial)
         if trial.energy <= before.energy:  # False for NaN
-            self.point, self._passage = trial, passage
+            self._place = trial
             if share >= self.POOR:
                 self._damping = max(self._damping * (1 / 3 if share > self.GOOD else 1.0), self.LEAST)
                 self._growth = 2.0
@@ -210,79 +238,78 @@ class LevenbergMarquardt:
                     self._z_by_u = None
             self._z_by_u_is_new = False
         self.converged = promised <= self._tolerance * max(abs(before.energy), 1.0)
-        return self.point is trial or self.converged
+        return self._place is trial or self.converged
 
-    def _way(self, step: Tensor) -> Tensor:
+    def _way(self, step: Array) -> Array:
         """A whitened step [Z] as one of the code, [Z]."""
         assert self._z_by_u is not None  # the model has seen to it
-        return self._z_by_u @ (step.to(self.point.z) * torch.from_numpy(self._sigma).to(self.point.z))
+        return self._z_by_u.numpy() @ (step.astype(self._sigma.dtype) * self._sigma)
 
-    def _leave_corner(self, found: tuple[Tensor, float] | None) -> bool:
-        """Take full steps, the first as ``found``, until one ends below the point; whether one did."""
-        start = self.point, self._passage, self._z_by_u
+    def _leave_corner(self, found: tuple[Array, float] | None) -> bool:
+        """Take full steps, the first as ``found``, until one ends below the place; whether one did."""
+        start = self._place, self._z_by_u
         for _ in range(self.AHEAD):
             if found is None:
                 break
-            self.point, self._passage = self._evaluate(self.point.z + self._way(found[0]))
+            self._place = self._evaluate(self._place.z + self._way(found[0]))
             self._z_by_u, self._z_by_u_is_new = None, False
-            if self.point.energy < start[0].energy:
+            if self._place.energy < start[0].energy:
                 return True
-            if not math.isfinite(self.point.energy):
+            if not math.isfinite(self._place.energy):
                 break
             found = self._model().step(self._damping)
-        self.point, self._passage, self._z_by_u = start
+        self._place, self._z_by_u = start
         self._z_by_u_is_new = True
         return False
 
     def _damp(self) -> None:
         self._damping, self._growth = min(self._damping * self._growth, self.MOST), self._growth * 2
 
-    def _shorten(self, way: Tensor, slope: float, trial: Point, passage: Passage) -> tuple[Point, Passage]:
-        """The lowest point found on the way to ``trial``, by parabolas; ``slope`` is the energy's at its start."""
-        start, length, best = self.point, 1.0, (trial, passage)
+    def _shorten(self, way: Array, slope: float, trial: _Place) -> _Place:
+        """The lowest place found on the way to ``trial``, by parabolas; ``slope`` is the energy's at its start."""
+        start, length, best = self._place, 1.0, trial
         for _ in range(self.SHORTER):
             bend = trial.energy - start.energy - slope * length
             lowest = -0.5 * slope * length**2 / bend if bend > 0 else 0.0  # of the parabola; bend may be NaN
             length = min(max(lowest, 0.1 * length), 0.6 * length)
-            trial, passage = self._evaluate(start.z + length * way)
-            if not best[0].energy <= trial.energy:
-                best = trial, passage
-            elif best[0].energy <= start.energy:
+            trial = self._evaluate(start.z + length * way)
+            if not best.energy <= trial.energy:
+                best = trial
+            elif best.energy <= start.energy:
                 break
             if start.energy - trial.energy >= -self.POOR * slope * length:
                 break
         return best
 
-    def _evaluate(self, z: Tensor) -> tuple[Point, Passage]:
-        """The energy at z [Z], and how the prior takes it."""
+    def _evaluate(self, z: Array) -> _Place:
+        """What z [Z] costs."""
         problem = self.problem
-        with torch.no_grad():
-            residual, shown = cast(LeastSquares, problem.observation).residuals_at(problem.avatar, z)
-            data = 0.5 * float(residual @ residual)
-        with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: its energy is then no number
-            passage = self._carry(z.cpu().numpy())
+        # A step may go too far, behind the camera even: its energy is then no number.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            difference, passage = self._against(z), self._carry(z)
+            data = 0.5 * float(difference.residual @ difference.residual)
             w = (passage.u - self._mu) / self._sigma
             log_normal = -0.5 * float(w @ w) - self._log_sigmas - 0.5 * len(w) * LOG_2PI
         log_p = log_normal + passage.log_abs_det
         energy = data - problem.weight * (log_p if problem.space == "z" else log_normal)
-        return Point(z, torch.from_numpy(w).to(z), energy, data, log_p, shown), passage
+        return _Place(problem, z, w, energy, data, log_p, passage, difference)
 
-    def _slope(self) -> tuple[Tensor, Tensor, Tensor]:
-        """At the point: the energy's gradient [Z], and the residuals' derivative in factors [M, R] and [R, Z]."""
-        problem, z = self.problem, self.point.z
-        residual, by_feature, features = cast(LeastSquares, problem.observation).factors(problem.avatar, z)
-        gradient = (residual @ by_feature) @ features
+    def _slope(self) -> tuple[Array, Array, Array]:
+        """Here: the energy's gradient [Z], and the residuals' derivative in factors [M, R] and [R, Z]."""
+        problem, place = self.problem, self._place
+        by_feature, features = place.difference.factors()
+        gradient = (place.difference.residual @ by_feature) @ features
         if problem.weight > 0:
-            by_u = self.point.w.cpu().numpy() / self._sigma
-            by_z = self._passage.pull_back(by_u, -1.0 if problem.space == "z" else 0.0)
-            gradient = gradient + problem.weight * torch.from_numpy(by_z).to(z)
+            by_z = place.passage.pull_back(place.w / self._sigma, -1.0 if problem.space == "z" else 0.0)
+            gradient = gradient + problem.weight * by_z
         return gradient, by_feature, features
 
     def _model(self) -> _Model:
-        gradient, by_feature, features = self._slope()
+        slope = self._slope()
         if self._z_by_u is None:
-            self._z_by_u, self._z_by_u_is_new = self._passage.inverse_jacobian().to(gradient), True
-        sigma = torch.from_numpy(self._sigma).to(gradient)
+            self._z_by_u, self._z_by_u_is_new = self._place.passage.inverse_jacobian(), True
+        gradient, by_feature, features = (torch.from_numpy(array) for array in slope)
+        sigma = torch.from_numpy(self._sigma)
         return _Model(
             -(gradient @ self._z_by_u * sigma).double(),
             (features @ self._z_by_u * sigma).double(),

@@ -258,11 +258,11 @@ def test_bad_input_is_one_line_and_the_studio_stays_usable(
 def test_a_crash_in_the_fit_is_reported_and_survived(
     qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lipflow.observations import KeypointObservation
+    from lipflow.landmark_fit import KeypointDifference
 
     wait_for_face(qtbot, session)
     with monkeypatch.context() as patch:
-        patch.setattr(KeypointObservation, "factors", lambda *args: 1 / 0)
+        patch.setattr(KeypointDifference, "factors", lambda *args: 1 / 0)
         put(session)
         wait_for(qtbot, lambda: session.problem is not None)
     assert "ZeroDivisionError" in session.problem.line

@@ -12,6 +12,7 @@ from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.embedded import assets_folder, find_avatar
 from lipflow.fitting import FitConfig, FitState, fit, make_problem
+from lipflow.landmark_fit import KeypointDifference
 from lipflow.observation_files import load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.solvers import LevenbergMarquardt
@@ -303,8 +304,8 @@ def test_a_code_that_another_observation_overtakes_is_not_differentiated_at(monk
     avatar = made("flow-kpt")
     near, far = keypoints_of(avatar, code(1)), keypoints_of(avatar, code(2))
     calls = []
-    factors = KeypointObservation.factors
-    monkeypatch.setattr(KeypointObservation, "factors", lambda *args: calls.append(args) or factors(*args))
+    factors = KeypointDifference.factors
+    monkeypatch.setattr(KeypointDifference, "factors", lambda *args: calls.append(args) or factors(*args))
     states = fit(avatar, near, LM)
     next(states)
     assert not calls

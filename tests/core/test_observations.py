@@ -19,9 +19,18 @@ from lipflow import observations
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.checks import InputError
-from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation, image_energy
+from lipflow.observations import (
+    FrontalObservation,
+    HmcObservation,
+    KeypointObservation,
+    Observation,
+    image_energy,
+    linearise,
+)
 from lipflow.rendering.reference import ReferenceRenderer
+from lipflow.variants import PRESETS
 from support.random_avatar import TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
+from support.tiny_avatar import tiny_avatar
 
 NAN = float("nan")
 
@@ -76,23 +85,50 @@ def test_a_keypoint_of_weight_zero_does_not_count(avatar, z):
     points[3], weights[3] = torch.tensor([0.0, 1.0]), 0.0
     observation = KeypointObservation.for_avatar(avatar, points, weights)
     assert observation.energy(avatar, z[:1]).item() < 1e-3
-    residual, jacobian = observation.linearise(avatar, z[1])
+    residual, jacobian = linearise(observation, avatar, z[1])
     assert residual.view(136, 2)[3].abs().max() == 0
     assert jacobian.view(136, 2, -1)[3].abs().max() == 0
 
 
-def test_the_linearisation_is_the_energy_and_its_derivative():
-    exact = random_avatar(tiny_config("gaussian", "kpt")).double()
-    code = torch.randn(16, generator=torch.Generator().manual_seed(1)).double()
+@pytest.mark.parametrize("rank", [0, 8])
+@pytest.mark.parametrize("weight_norm", [False, True])
+def test_one_code_is_compared_on_the_host_as_in_a_batch(rank, weight_norm):
+    """Also its Jacobian, whose factors may have few columns."""
+    decoder = replace(PRESETS["tiny"].avatar.decoder, mesh_rank=rank)
+    exact = tiny_avatar(decoder=decoder, weight_norm=weight_norm).requires_grad_(False).double()
     weights = torch.linspace(0, 4, 136).double()
-    observation = KeypointObservation.for_avatar(exact, keypoints_of(exact, code * 0.5), weights)
-    residual, jacobian = observation.linearise(exact, code)
-    assert 0.5 * residual.square().sum().item() == pytest.approx(observation.energy(exact, code[None]).item())
-    automatic = torch.autograd.functional.jacobian(lambda c: observation.linearise(exact, c)[0], code)
-    torch.testing.assert_close(jacobian, automatic)
-    alone, shown = observation.residuals_at(exact, code)
-    torch.testing.assert_close(alone, residual)
-    torch.testing.assert_close(shown["projected"], observation.compare(exact, code[None]).shown["projected"][0])
+    for seed in range(3):
+        code = torch.randn(exact.config.latent, generator=torch.Generator().manual_seed(seed)).double()
+        observation = KeypointObservation.for_avatar(exact, keypoints_of(exact, code * 0.5), weights)
+        difference = observation.against(exact)(code.numpy())
+        expected = observation.compare(exact, code[None])
+        assert 0.5 * difference.residual @ difference.residual == pytest.approx(expected.energy.item())
+        torch.testing.assert_close(torch.from_numpy(difference.shown["projected"]), expected.shown["projected"][0])
+
+        def residuals(c, observation=observation):
+            pixels = exact.keypoint_camera.project(exact.decode_landmarks(c))[:, :2]
+            given_pixels = observation.keypoints * torch.tensor(exact.keypoint_camera.size[::-1])
+            return ((pixels - given_pixels) * weights.sqrt()[:, None] / observation.noise).flatten()
+
+        residual, jacobian = linearise(observation, exact, code)
+        torch.testing.assert_close(residual, residuals(code))
+        torch.testing.assert_close(jacobian, torch.autograd.functional.jacobian(residuals, code))
+        assert difference.factors()[0].shape == (272, rank or decoder.code)
+
+
+def test_what_two_observations_of_one_avatar_share_is_kept(avatar, z):
+    one, two = (KeypointObservation.for_avatar(avatar, keypoints_of(avatar, code)) for code in z)
+    code = z.mean(0).numpy()
+    before = one.against(avatar)
+    after = two.against(avatar, before)
+    assert after.view is before.view
+    np.testing.assert_array_equal(after(code).residual, two.against(avatar)(code).residual)
+    other = random_avatar(tiny_config("flow", "kpt"), seed=1)
+    elsewhere = replace(two, camera=replace(two.camera, t=two.camera.t + 5))
+    for observation, model in ((two, other), (elsewhere, avatar)):
+        np.testing.assert_array_equal(
+            observation.against(model, before)(code).residual, observation.against(model)(code).residual
+        )
 
 
 def test_the_gradient_of_the_keypoint_energy_passes_gradcheck():

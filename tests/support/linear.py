@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar
-from lipflow.observations import Comparison, Observation
+from lipflow.observations import Against, Comparison, Observation
+from lipflow.priors.base import Array
 from support.random_avatar import random_avatar, tiny_config
 
 LATENT = 16
@@ -47,14 +49,22 @@ class LinearObservation(Observation):
 class SolvedObservation(LinearObservation):
     """The same, with its Jacobian in closed form."""
 
-    def residuals_at(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.residuals(avatar, z), {}
+    def against(self, avatar: Avatar, before: Against | None = None) -> Against:
+        matrix = (self.matrix / self.noise).numpy()
+        return lambda z: SolvedDifference(self.residuals(avatar, torch.from_numpy(z)).numpy(), matrix)
 
-    def factors(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.residuals(avatar, z), self.matrix / self.noise, torch.eye(len(z))
 
-    def linearise(self, avatar: Avatar, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.residuals(avatar, z), self.matrix / self.noise
+@dataclass(frozen=True, eq=False)
+class SolvedDifference:
+    residual: Array
+    matrix: Array
+
+    @property
+    def shown(self) -> dict[str, Array]:
+        return {}
+
+    def factors(self) -> tuple[Array, Array]:
+        return self.matrix, np.eye(self.matrix.shape[1], dtype=self.matrix.dtype)
 
 
 def linear_posterior(observation: LinearObservation, mu: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,13 +67,6 @@ class Decoder(nn.Module):
         rows = (3 * vertices[:, None] + torch.arange(3, device=vertices.device)).flatten()
         return self.head.effective_weight()[rows], self.head.bias[rows]
 
-    def coefficient_jacobian(self, z: Tensor) -> Tensor:
-        """d ``mesh_coefficients`` / dz for one z [Z], in closed form: [R, Z]."""
-        weight = self.code.effective_weight()
-        slope = torch.where(self.code(z) > 0, 1.0, 0.2).to(z.dtype)
-        jacobian = slope[:, None] * weight
-        return jacobian if self.coefficients is None else self.coefficients.effective_weight() @ jacobian
-
     def texture(self, z: Tensor, view: Tensor, scale: float = 1.0, *, gray: bool = False) -> Tensor:
         """z [B, Z] and unit view vectors [B, 3] -> ``scale`` times the normalised texture, [B, 3, T, T].
 

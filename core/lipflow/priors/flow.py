@@ -83,7 +83,9 @@ class _Step:
         x = x[coupling.permutation]
         self._first = np.maximum(coupling.first @ x[:keep] + coupling.first_bias, 0)
         self._second = np.maximum(coupling.middle @ self._first + coupling.middle_bias, 0)
-        shift, raw = np.split(coupling.last @ self._second + coupling.last_bias, 2)
+        change = coupling.last @ self._second + coupling.last_bias
+        changed = len(x) - keep
+        shift, raw = change[:changed], change[changed:]
         self._bent = np.tanh(raw / coupling.cap)
         self._scale = np.exp(coupling.cap * self._bent)
         self._scaled = x[keep:] * self._scale
@@ -103,7 +105,7 @@ class _Step:
     def push(self, total: Tensor) -> Tensor:
         """∂(what comes in)/∂x -> ∂(what goes out)/∂x, [Z, X] each, for any x."""
         keep, scale = self._coupling.keep, torch.from_numpy(self._scale)[:, None]
-        total = total[torch.from_numpy(self._coupling.permutation)]
+        total = _rows(total, self._coupling.permutation)
         total[keep:].mul_(scale).addmm_(self._changed_by_kept(), total[:keep])
         return total
 
@@ -111,16 +113,21 @@ class _Step:
         """∂(what goes out)/∂x -> ∂(what comes in)/∂x; writes into ``total``."""
         keep, scale = self._coupling.keep, torch.from_numpy(self._scale)[:, None]
         total[keep:].addmm_(self._changed_by_kept(), total[:keep], alpha=-1).div_(scale)
-        return total[torch.from_numpy(self._coupling.inverse)]
+        return _rows(total, self._coupling.inverse)
 
     def _changed_by_kept(self) -> Tensor:
         """∂(changed half)/∂(kept half), [Z - K, K]; only through the hidden units that are on."""
         coupling = self._coupling
         first, second = np.flatnonzero(self._first > 0), np.flatnonzero(self._second > 0)
-        by_shift, by_raw = np.split(coupling.last[:, second], 2)
-        last = by_shift + (self._scaled * (1 - self._bent**2))[:, None] * by_raw
-        inner = torch.from_numpy(coupling.middle[np.ix_(second, first)]) @ torch.from_numpy(coupling.first[first])
-        return torch.from_numpy(last) @ inner
+        by_shift, by_raw = coupling.last[: len(self._scaled)], coupling.last[len(self._scaled) :]
+        last = (by_shift + (self._scaled * (1 - self._bent**2))[:, None] * by_raw)[:, second]
+        middle = coupling.middle[second][:, first]
+        return torch.from_numpy(last) @ (torch.from_numpy(middle) @ torch.from_numpy(coupling.first[first]))
+
+
+def _rows(matrix: Tensor, order: npt.NDArray[np.int64]) -> Tensor:
+    """``matrix[order]`` by numpy: an eighth of torch's time."""
+    return torch.from_numpy(matrix.numpy()[order])
 
 
 class FlowPassage(Passage):
