@@ -17,6 +17,7 @@ if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
 
 from PIL import Image
 from PySide6.QtCore import QSettings
+from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
 import lipflow.embedded
@@ -162,6 +163,12 @@ def wait_for_fit(qtbot: QtBot, session: Session) -> None:
     """Until the fit that was asked for last has come to its end and its face is shown."""
     wait_for(qtbot, lambda: session.status in (Status.CONVERGED, Status.ENDED))
     wait_for(qtbot, lambda: session.picture is not None and session.picture.shape.serial == session.fit.serial)
+
+
+def picture_of(head: HeadView) -> QImage:
+    """The head as the document has it now: it is drawn in a thread, and waited for here."""
+    head.canvas.refine()
+    return head.canvas.grab().toImage()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 from test_head_painter import pixels
 
-from conftest import wait_for, wait_for_face
+from conftest import picture_of, wait_for, wait_for_face
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.capture import FrameId
@@ -42,10 +42,10 @@ def test_the_strip_and_the_look_follow_each_other(qtbot: QtBot, head: HeadView, 
         return [mode for mode, button in head.modes.items() if button.isChecked()]
 
     assert checked() == ["textured"]
-    before = head.canvas.grab().toImage()
+    before = picture_of(head)
     qtbot.mouseClick(head.modes["geometry"], LEFT)
     assert appearance.look.mode == "geometry"
-    assert head.canvas.grab().toImage() != before
+    assert picture_of(head) != before
     qtbot.mouseClick(head.modes["geometry"], LEFT)  # the same again
     assert checked() == ["geometry"]
     appearance.set_mode("textured")
@@ -115,13 +115,13 @@ def test_the_error_is_the_distance_to_the_truth(qtbot: QtBot, head: HeadView, ap
     appearance.set_mode("error")
     assert appearance.heat == NO_TRUTH
     vertices = session.picture.shape.vertices
-    without = head.canvas.grab().toImage()
+    without = picture_of(head)
     captures.truth = a_truth(vertices + np.float32([3, 0, 4]))
     captures.truth_changed.emit(captures.truth)
     assert appearance.heat.values == pytest.approx(np.full(len(vertices), 5.0), abs=1e-3)
     assert appearance.heat.note == "E001_Neutral/000012"
     assert appearance.heat.top == 5.0
-    assert head.canvas.grab().toImage() != without
+    assert picture_of(head) != without
     captures.truth = a_truth(vertices[:-1])
     captures.truth_changed.emit(captures.truth)
     assert "open an avatar of the same capture" in appearance.heat
@@ -143,12 +143,12 @@ def test_the_deviation_is_the_posteriors(head: HeadView, appearance: Appearance)
 
 def test_the_scale_stands_in_the_corner(head: HeadView, appearance: Appearance) -> None:
     """The colour bar has the scale's first colour at its left end and the last one at its right."""
-    posterior, canvas = appearance.session.part(Posterior), head.canvas
+    posterior = appearance.session.part(Posterior)
     appearance.set_background("black")
     appearance.set_mode("deviation")
     values = np.ones(len(appearance.session.avatar_info.vertices), np.float32)
     posterior._put_update(PosteriorUpdate("sampling", 1, 1, vertex_std=values))
-    image = canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGBX8888)
+    image = picture_of(head).convertToFormat(QImage.Format.Format_RGBX8888)
     shown, table = pixels(image), scale_colours(appearance.heat.colours).astype(int)
     for colour, columns in ((table[4], slice(18, 40)), (table[250], slice(215, 250))):
         corner = shown[-120:, columns]
@@ -218,8 +218,7 @@ def test_a_picture_is_twice_the_view(
     corner, middle = image.pixelColor(1, 1), image.pixelColor(image.width() // 2, image.height() // 2)
     assert corner.alpha() == (0 if transparent else 255)
     assert transparent or corner.lightness() == 255
-    head.canvas.refine()
-    shown = head.canvas.grab().toImage().pixelColor(head.canvas.width() // 2, head.canvas.height() // 2)
+    shown = picture_of(head).pixelColor(head.canvas.width() // 2, head.canvas.height() // 2)
     assert np.abs(np.subtract(middle.getRgb(), shown.getRgb())).max() <= 6
     alphas = {image.pixelColor(x, image.height() // 2).alpha() for x in range(image.width())}
     assert len(alphas) == (1 if not transparent else len(alphas | {0, 255}))

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face
+from conftest import picture_of, wait_for, wait_for_face
 from lipflow_studio import dialogs, theme
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.main_window import MainWindow
@@ -162,7 +162,7 @@ def test_the_theme_is_switched_while_the_window_is_open(
 
 def corner(window: MainWindow) -> np.ndarray:
     """The 3D view's lower left pixel."""
-    image = window.head.canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    image = picture_of(window.head).convertToFormat(QImage.Format.Format_RGB888)
     return np.array(image.pixelColor(1, image.height() - 2).getRgb()[:3])
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow_studio import engine, runner, script, studio
 from lipflow_studio.document import Status
@@ -21,7 +22,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.session import Session
-from lipflow_studio.views import head_canvas
+from lipflow_studio.views import head_paintings
 from lipflow_studio.views.head_painter import HeadPainter
 from lipflow_studio.views.head_view import HeadView
 
@@ -181,36 +182,40 @@ def test_a_mistake_of_ours_in_the_window_is_a_message(
 # The 3D view's context
 
 
-def lose(monkeypatch: pytest.MonkeyPatch, head: HeadView) -> None:
-    """The driver takes the present context away."""
+def lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver takes the present context away; the next one is fine."""
+    draw = HeadPainter.draw
 
-    def gone(*args: object) -> None:
+    def gone(*args: object, **kwargs: object) -> QImage:
+        monkeypatch.setattr(HeadPainter, "draw", draw)
         raise RuntimeError("the OpenGL context is lost")
 
-    monkeypatch.setattr(head.canvas._painter, "_enter", gone)
+    monkeypatch.setattr(HeadPainter, "draw", gone)
 
 
 def test_a_lost_context_is_replaced(head: HeadView, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = head.canvas.grab().toImage()
-    lose(monkeypatch, head)
+    before = picture_of(head)
+    lose(monkeypatch)
     session.set_camera(azimuth=0.0)
-    assert head.canvas.grab().toImage().pixelColor(150, 150) == before.pixelColor(150, 150)
+    after = picture_of(head)
+    assert head.canvas.has_face
+    assert after.pixelColor(150, 150) == before.pixelColor(150, 150)
     assert session.problem is None
 
 
 def test_without_another_context_the_rest_goes_on(
     qtbot: QtBot, head: HeadView, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> HeadPainter:
+    def refuse(*args: object) -> HeadPainter:
         raise RuntimeError("no OpenGL context")
 
-    lose(monkeypatch, head)
-    monkeypatch.setattr(head_canvas, "HeadPainter", refuse)
+    lose(monkeypatch)
+    monkeypatch.setattr(head_paintings, "HeadPainter", refuse)
     session.set_camera(azimuth=10.0)
-    head.canvas.grab()
+    wait_for(qtbot, lambda: session.problem is not None)
     one_line(session, "3D view", "everything else goes on")
     works(qtbot, session)
-    head.canvas.grab()
+    picture_of(head)
 
 
 # Places that cannot be written to

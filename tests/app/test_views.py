@@ -12,7 +12,7 @@ from PySide6.QtGui import QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
 from lipflow_studio.demo import drop
 from lipflow_studio.document import Source, Status
 from lipflow_studio.orbit import PRESETS
@@ -265,10 +265,10 @@ def test_the_head_can_be_walked_around_moved_and_reset(qtbot: QtBot, head: HeadV
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_turn_the_camera_and_the_picture(head: HeadView, session: Session, preset: str) -> None:
     session.set_camera(azimuth=10.0, elevation=5.0)
-    before = head.canvas.grab().toImage()
+    before = picture_of(head)
     session.view_from(preset)
     assert (session.camera.azimuth, session.camera.elevation) == PRESETS[preset]
-    assert head.canvas.grab().toImage() != before
+    assert picture_of(head) != before
 
 
 def test_the_texture_follows_the_camera(qtbot: QtBot, head: HeadView, session: Session) -> None:

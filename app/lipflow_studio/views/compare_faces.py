@@ -17,8 +17,9 @@ from lipflow_studio.look import Look
 from lipflow_studio.orbit import Orbit
 from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
-from lipflow_studio.views.head_canvas import FINE_AFTER_MS, QUICK_PIXELS, SOFTWARE
+from lipflow_studio.views.head_canvas import FINE_AFTER_MS
 from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.views.head_paintings import QUICK_PIXELS, SOFTWARE
 
 HEAD_ASPECT = 0.7  # width by height that a head needs; in a narrower picture it is drawn smaller
 

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from lipflow.checks import InputError
 from lipflow_studio.document import AvatarInfo, Picture, Status
 from lipflow_studio.head_landmarks import PointsDrag
 from lipflow_studio.heat import Heat
-from lipflow_studio.look import Look
 from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 from lipflow_studio.views.head_overlay import HeadOverlay
-from lipflow_studio.views.head_painter import HeadPainter
+from lipflow_studio.views.head_paintings import HeadPaintings, Painting, Scene
 
 DEGREES_A_PIXEL = 0.35
 ZOOM_A_NOTCH = 1.1
 FINE_AFTER_MS = 180  # of rest, until the picture is drawn again at twice the size and smoothed
-QUICK_PIXELS = 800_000  # a moving picture has no more of them, where the processor draws
 GRAB, GRAB_UNSEEN = 9.0, 24.0  # pixels around a keypoint that grab it: one that is shown, one sought with Ctrl
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
-SOFTWARE = ("llvmpipe", "softpipe", "swiftshader")  # OpenGL without a GPU
-
-log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class HeadCanvas(QWidget):
@@ -47,10 +39,11 @@ class HeadCanvas(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._painter: HeadPainter | None = None
-        self._name = "none"
-        self._image: QImage | None = None  # None: to be drawn again
-        self._serial = -1
+        self._paintings = HeadPaintings(self)
+        self._painting: Painting | None = None  # what is on the screen
+        self._picture: Picture | None = None  # the newest of the open avatar
+        self._is_new = False  # it was never painted
+        self._is_stale = True  # another picture is to be asked for
         self._drag: tuple[Callable[[QPointF], None], QPointF] | None = None  # what moves, where the pointer was
         self._points_drag: PointsDrag | None = None
         self._start = QPointF()  # of that drag
@@ -60,101 +53,55 @@ class HeadCanvas(QWidget):
         self._appearance = session.part(Appearance)
         self._overlay = HeadOverlay(session)
         self._fine = False
-        self._drawn_size = QSize()
         self._rest = QTimer(self, interval=FINE_AFTER_MS, singleShot=True)
-        self._rest.timeout.connect(self.refine)
+        self._rest.timeout.connect(self._plan_fine)
         self.setMinimumSize(QSize(200, 200))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
-        try:
-            self._painter = HeadPainter()
-            self._name = self._painter.name
-        except RuntimeError as error:
-            session.report(error)
-            return
+        self._paintings.made.connect(self._show)
         session.avatar_changed.connect(self._show_avatar)
         session.picture_changed.connect(self._show_picture)
-        session.camera_changed.connect(lambda _: self._redraw())
         session.keypoints_changed.connect(lambda _: self._show_points())
         session.selection_changed.connect(lambda _: self._show_points())
-        self._appearance.look_changed.connect(self._show_look)
-        self._appearance.heat_changed.connect(self._show_heat)
+        for change in (session.camera_changed, self._appearance.look_changed, self._appearance.heat_changed):
+            change.connect(lambda _: self._redraw())
         session.status_changed.connect(self._wait_for_rest)
-        if session.avatar_info is not None:
-            self._show_avatar(session.avatar_info)
         if session.picture is not None:
             self._show_picture(session.picture)
-        self._show_look(self._appearance.look)
-        self._show_heat(self._appearance.heat)
 
     @property
     def gl_name(self) -> str:
         """What draws."""
-        return self._name
+        return "none" if self._painting is None else self._painting.by
 
     @property
     def has_face(self) -> bool:
-        return self._painter is not None and self._painter.has_face
+        return self._painting is not None and self._painting.has_face
 
     def close_gl(self) -> None:
-        """Let OpenGL go; the canvas stays blank."""
-        if self._painter is not None:
-            self._rest.stop()
-            self._painter.close()
-            self._painter = self._image = None
+        """Let OpenGL go; the canvas stays as it is."""
+        self._rest.stop()
+        self._paintings.close()
 
     # What the document says
 
     def _show_avatar(self, info: AvatarInfo) -> None:
-        self._guarded(lambda painter: painter.set_topology(info))
+        self._picture = None
         self._redraw()
 
     def _show_picture(self, picture: Picture) -> None:
-        self._guarded(lambda painter: painter.set_picture(picture))
-        self._serial = picture.shape.serial
-        self._redraw()
-
-    def _show_look(self, look: Look) -> None:
-        self._guarded(lambda painter: painter.set_look(look))
-        self._redraw()
-
-    def _show_heat(self, heat: Heat | str | None) -> None:
-        self._guarded(lambda painter: painter.set_heat(heat if isinstance(heat, Heat) else None))
+        self._picture = picture
         self._redraw()
 
     def _show_points(self) -> None:
         if self.shows_points:
             self.update()
 
-    def _guarded(self, use: Callable[[HeadPainter], Result]) -> Result | None:
-        """Give the painter something to do. A context that is lost (the driver was reset, the machine slept) is
-        replaced by a new one; where there is none to be had, the canvas stays blank and the rest goes on."""
-        if self._painter is None:
-            return None
-        try:
-            return use(self._painter)
-        except RuntimeError as error:
-            log.warning("3D view: %s; starting again", error)
-        try:
-            self._painter = HeadPainter()
-            if self._session.avatar_info is not None:
-                self._painter.set_topology(self._session.avatar_info)
-            if self._session.picture is not None:
-                self._painter.set_picture(self._session.picture)
-            heat = self._appearance.heat
-            self._painter.set_look(self._appearance.look)
-            self._painter.set_heat(heat if isinstance(heat, Heat) else None)
-            return use(self._painter)
-        except RuntimeError as error:
-            self._painter = None
-            mend = "everything else goes on; save, and start the studio again for the view"
-            self._session.report(InputError("3D view", expected="OpenGL", got=error, mend=mend))
-            return None
-
     def _redraw(self) -> None:
-        self._image, self._fine = None, False
+        self._is_stale, self._fine = True, False
         self._wait_for_rest(self._session.status)
-        self.update()
+        if self.isVisible():
+            self._ask()
 
     def _wait_for_rest(self, status: Status) -> None:
         """Plan the fine picture. A running fit is no rest: it needs the machine, and moves the face soon."""
@@ -163,12 +110,52 @@ class HeadCanvas(QWidget):
         else:
             self._rest.start()
 
+    # Painting
+
+    def _scene(self) -> Scene | None:
+        """What is to be seen now; None while no avatar is open."""
+        session, heat = self._session, self._appearance.heat
+        if session.avatar_info is None:
+            return None
+        return Scene(
+            info=session.avatar_info,
+            picture=self._picture,
+            look=self._appearance.look,
+            heat=heat if isinstance(heat, Heat) else None,
+            orbit=session.camera,
+            width=self.width(),
+            height=self.height(),
+            scale=self.devicePixelRatioF() * (2.0 if self._fine else 1.0),
+            fine=self._fine,
+        )
+
+    def _ask(self) -> None:
+        scene, self._is_stale = self._scene(), False
+        if scene is not None:
+            self._paintings.ask(scene)
+
+    def _plan_fine(self) -> None:
+        self._fine = True
+        self._ask()
+
     def refine(self) -> None:
         """Draw the fine picture now."""
-        self._image, self._fine = None, True
-        self.update()
+        self._fine = True
+        scene = self._scene()
+        painting = None if scene is None else self._paintings.make(scene)
+        if painting is not None:
+            self._show(painting)
 
-    # Painting
+    def _show(self, painting: Painting) -> None:
+        """Put a picture on the screen."""
+        if painting.error is not None:
+            mend = "everything else goes on; save, and start the studio again for the view"
+            self._session.report(InputError("3D view", expected="OpenGL", got=painting.error, mend=mend))
+            return
+        info = None if painting.scene is None else painting.scene.info  # perhaps of an avatar that was open before
+        if info is self._session.avatar_info and painting is not self._painting:
+            self._painting, self._is_new = painting, True
+            self.update()
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.StyleChange:
@@ -176,42 +163,30 @@ class HeadCanvas(QWidget):
         super().changeEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        if self._image is None or self._drawn_size != self.size():
-            self._image = self._guarded(self._draw)
+        painting = self._painting
+        scene = None if painting is None else painting.scene
+        if self._is_stale or (scene is not None and (scene.width, scene.height) != (self.width(), self.height())):
+            self._ask()
         painter = QPainter(self)
-        if self._image is None:
+        if painting is None or painting.image is None:
             painter.fillRect(self.rect(), QColor(current().canvas_bottom))
             painter.end()
             return
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(self.rect(), self._image)
-        if self.has_face:
+        painter.drawImage(self.rect(), painting.image)
+        if painting.has_face:
             heat, points = self._appearance.heat, self.shows_points
             self._overlay.paint(painter, self.width(), self.height(), heat, points=points, hover=self._hover)
         painter.end()
+        if self._is_new and painting.has_face and scene is not None and scene.picture is not None:
+            serial = scene.picture.shape.serial
+            QTimer.singleShot(0, lambda: self.drawn.emit(serial))  # once the window shows it
+        self._is_new = False
 
     @property
     def shows_points(self) -> bool:
         """Whether the keypoints are on the head now."""
         return self._appearance.look.points or self._seeking or self._points_drag is not None
-
-    def _draw(self, painter: HeadPainter) -> QImage:
-        """A fine picture at rest, a quick one while it moves."""
-        ratio = self.devicePixelRatioF() * (2.0 if self._fine else 1.0)
-        pixels = self.width() * self.height() * ratio**2
-        if not self._fine and pixels > QUICK_PIXELS and any(name in self._name.lower() for name in SOFTWARE):
-            ratio *= (QUICK_PIXELS / pixels) ** 0.5
-        image = painter.draw(
-            self._session.camera,
-            max(round(self.width() * ratio), 1),
-            max(round(self.height() * ratio), 1),
-            scale=ratio,
-        )
-        self._drawn_size = self.size()
-        if self.has_face:
-            serial = self._serial
-            QTimer.singleShot(0, lambda: self.drawn.emit(serial))  # once the window shows it
-        return image
 
     # Gestures
 

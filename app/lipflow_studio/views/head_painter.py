@@ -6,12 +6,14 @@ than the head itself, for every label that changes. A picture of the head is rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph
-from PySide6.QtGui import QImage, QOffscreenSurface, QOpenGLContext
+from PySide6.QtGui import QImage, QOffscreenSurface, QOpenGLContext, QPainter
 from vispy import gloo
 from vispy.gloo.context import FakeCanvas, set_current_canvas
 
@@ -29,6 +31,9 @@ KEPT_TARGETS = 3
 CLAY = (0.80, 0.77, 0.74)
 EDGE_WIDTH = 0.8  # pixels of the screen
 Colour = tuple[float, float, float]
+
+# The library below knows one present canvas for all threads.
+_VISPY = threading.RLock()
 
 # Behind the head, in the middle and towards the corners; the theme's own is not in it.
 BACKDROPS: dict[str, tuple[Colour, Colour]] = {
@@ -71,15 +76,21 @@ class _Mesh:
 
 
 class HeadPainter:
-    """A mesh before a backdrop. Belongs to the thread that made it."""
+    """A mesh before a backdrop. Belongs to the thread that made it; others may draw with painters of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, surface: QOffscreenSurface | None = None) -> None:
         """
+        Args:
+            surface: what the context is for, of whoever made it; without, one is made here. Some systems want that,
+                and letting it go, to be done by the window's thread.
+
         Raises:
             RuntimeError: if the machine gives no OpenGL context.
         """
-        self._surface, self._context = QOffscreenSurface(), QOpenGLContext()
-        self._surface.create()
+        self._surface, self._context = surface or QOffscreenSurface(), QOpenGLContext()
+        self._is_own = surface is None
+        if self._is_own:
+            self._surface.create()
         if not self._context.create() or not self._context.makeCurrent(self._surface):
             raise RuntimeError("no OpenGL context: install the system's OpenGL libraries (libgl1, libegl1) or a driver")
         self.name = str(self._context.functions().glGetString(GL_RENDERER))  # what draws
@@ -98,6 +109,7 @@ class HeadPainter:
         self._scale_name = ""
         self._uploaded: ByteArray | None = None
         self._targets: dict[tuple[int, int], gloo.FrameBuffer] = {}
+        self._backdrops: dict[tuple[int, int, Part, Colour, Colour], QImage] = {}
 
     @property
     def has_face(self) -> bool:
@@ -105,12 +117,12 @@ class HeadPainter:
 
     def set_topology(self, info: AvatarInfo) -> None:
         """Make the buffers of an avatar; there is no face until its first picture."""
-        self._enter()
         split = info.topology.split
-        positions = gloo.VertexBuffer(np.zeros((len(split.uv), 3), np.float32))
-        self._mesh = _Mesh(info.topology, positions, gloo.IndexBuffer(split.faces.astype(np.uint32)))
-        texcoord = np.column_stack([split.uv[:, 0], 1.0 - split.uv[:, 1]]).astype(np.float32)
-        self._attributes, self._filled = {"texcoord": gloo.VertexBuffer(texcoord)}, {}
+        with self._entered():
+            positions = gloo.VertexBuffer(np.zeros((len(split.uv), 3), np.float32))
+            self._mesh = _Mesh(info.topology, positions, gloo.IndexBuffer(split.faces.astype(np.uint32)))
+            texcoord = np.column_stack([split.uv[:, 0], 1.0 - split.uv[:, 1]]).astype(np.float32)
+            self._attributes, self._filled = {"texcoord": gloo.VertexBuffer(texcoord)}, {}
         self._programs = {}
         self._texture = self._uploaded = self._vertices = self._heat = None
 
@@ -118,16 +130,16 @@ class HeadPainter:
         """Write the new vertices, and the texture where it is another one, into the buffers that are there."""
         if self._mesh is None:
             return
-        self._enter()
-        self._mesh.positions.set_data(picture.shape.positions)
-        self._vertices = picture.shape.vertices
-        if picture.texture is None or picture.texture is self._uploaded:
-            return
-        if self._texture is None:
-            self._texture = gloo.Texture2D(picture.texture, interpolation="linear", wrapping="clamp_to_edge")
-        else:
-            self._texture.set_data(picture.texture)
-        self._uploaded = picture.texture
+        with self._entered():
+            self._mesh.positions.set_data(picture.shape.positions)
+            self._vertices = picture.shape.vertices
+            if picture.texture is None or picture.texture is self._uploaded:
+                return
+            if self._texture is None:
+                self._texture = gloo.Texture2D(picture.texture, interpolation="linear", wrapping="clamp_to_edge")
+            else:
+                self._texture.set_data(picture.texture)
+            self._uploaded = picture.texture
 
     def set_look(self, look: Look) -> None:
         """What the surface shows, what is behind it, where the light comes from."""
@@ -154,32 +166,31 @@ class HeadPainter:
             transparent: nothing behind the head, not even the background.
             part: which part of that picture is wanted; without, all of it.
         """
-        self._enter()
-        inner, outer = self._background()
         part = part or Part(0.0, 0.0, width, height)
-        extent, offset = part.within(width, height)
-        with self._target(part.width, part.height) as target:
+        with self._entered(), self._target(part.width, part.height) as target:
             gloo.set_viewport(0, 0, part.width, part.height)
-            gloo.clear(color=(0.0, 0.0, 0.0, 0.0) if transparent else outer, depth=True)
-            gloo.set_state(depth_test=False, blend=False, cull_face=False)
-            if not transparent:
-                self._backdrop["inner"], self._backdrop["outer"] = inner, outer
-                self._backdrop["extent"], self._backdrop["offset"] = extent, offset
-                self._backdrop.draw("triangle_strip")
+            gloo.clear(color=(0.0, 0.0, 0.0, 0.0), depth=True)
             if self._mesh is not None and self._texture is not None:
-                gloo.set_state(depth_test=True)
+                gloo.set_state(depth_test=True, blend=False, cull_face=False)
+                extent, offset = part.within(width, height)
                 matrix = orbit.clip_from_head(width / height)
                 matrix[:2] = np.array(extent)[:, None] * matrix[:2] + np.outer(offset, matrix[3])
                 for each in self._passes():
                     self._draw_pass(each, self._mesh, orbit, matrix.T, scale)
-            pixels = np.ascontiguousarray(target.read("color"))
-        form = QImage.Format.Format_RGBA8888 if transparent else QImage.Format.Format_RGBX8888
-        return QImage(pixels.data, part.width, part.height, 4 * part.width, form).copy()
+            head = _image(target.read("color"), QImage.Format.Format_RGBA8888_Premultiplied)
+            if transparent:
+                return head
+            made = self._backdrop_of(width, height, part).copy()
+        brush = QPainter(made)
+        brush.drawImage(0, 0, head)
+        brush.end()
+        return made
 
     def close(self) -> None:
         """Let the OpenGL context go."""
         self._context.doneCurrent()
-        self._surface.destroy()
+        if self._is_own:
+            self._surface.destroy()
 
     # One pass over the mesh
 
@@ -244,6 +255,21 @@ class HeadPainter:
         look = current()
         return BACKDROPS.get(self._look.background, (_rgb(look.canvas_top), _rgb(look.canvas_bottom)))
 
+    def _backdrop_of(self, width: int, height: int, part: Part) -> QImage:
+        """What is behind the head. The last few are kept: where the processor draws, it costs a third of the head."""
+        inner, outer = self._background()
+        wanted = (width, height, part, inner, outer)
+        if wanted not in self._backdrops:
+            while len(self._backdrops) >= KEPT_TARGETS:
+                self._backdrops.pop(next(iter(self._backdrops)))
+            with self._target(part.width, part.height) as target:
+                gloo.set_state(depth_test=False, blend=False, cull_face=False)
+                self._backdrop["inner"], self._backdrop["outer"] = inner, outer
+                self._backdrop["extent"], self._backdrop["offset"] = part.within(width, height)
+                self._backdrop.draw("triangle_strip")
+                self._backdrops[wanted] = _image(target.read("color"), QImage.Format.Format_RGBX8888)
+        return self._backdrops[wanted]
+
     def _to_light(self, orbit: Orbit) -> tuple[float, ...]:
         """The light goes with the viewer."""
         right, up = np.radians(self._look.light)
@@ -259,10 +285,14 @@ class HeadPainter:
             self._scale_name = self._heat.colours
         return self._scale
 
-    def _enter(self) -> None:
-        if not self._context.makeCurrent(self._surface):
-            raise RuntimeError("the OpenGL context is lost")
-        set_current_canvas(self._canvas)
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """In this painter's context, and nobody in another."""
+        with _VISPY:
+            if not self._context.makeCurrent(self._surface):
+                raise RuntimeError("the OpenGL context is lost")
+            set_current_canvas(self._canvas)
+            yield
 
     def _target(self, width: int, height: int) -> gloo.FrameBuffer:
         """A frame buffer of that size; the last few sizes are kept (quick and fine pictures take turns)."""
@@ -290,6 +320,13 @@ UNIFORMS: dict[str, Callable[[HeadPainter, Orbit], object]] = {
     "to_light": HeadPainter._to_light,
     "to_viewer": lambda p, orbit: tuple(orbit.backward.tolist()),
 }
+
+
+def _image(pixels: ByteArray, form: QImage.Format) -> QImage:
+    """[H, W, 4] bytes as a picture of its own."""
+    height, width, _ = pixels.shape
+    data = np.ascontiguousarray(pixels)
+    return QImage(data.data, width, height, 4 * width, form).copy()
 
 
 def _edges(topology: Topology) -> FloatArray:
