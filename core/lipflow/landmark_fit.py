@@ -89,12 +89,12 @@ class KeypointDifference:
         rows = view.head[0].reshape(len(self._pixels), 3, -1)
         by_feature = rows[:, :2] - self._pixels[:, :, None] * rows[:, 2:]  # the quotient rule
         by_feature *= (self._against.scale / self._depth)[:, :, None]
-        slope = np.where(self._on, 1.0, SLOPE).astype(self._pixels.dtype)
-        features_by_z = slope[:, None] * view.code[0]
-        if view.coefficients is not None:
-            weight = torch.from_numpy(view.coefficients[0])
-            features_by_z = (weight @ torch.from_numpy(features_by_z)).numpy()
-        return by_feature.reshape(-1, by_feature.shape[-1]), features_by_z
+        by_feature = by_feature.reshape(-1, by_feature.shape[-1])
+        slope, weight = np.where(self._on, 1.0, SLOPE).astype(by_feature.dtype), view.code[0]
+        if view.coefficients is None:
+            return by_feature, slope[:, None] * weight
+        of_code = torch.from_numpy(view.coefficients[0] * slope)
+        return by_feature, (of_code @ torch.from_numpy(weight)).numpy()
 
 
 def _on_host(layer: Linear) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.observations import Against, Difference, LeastSquares, Observation
-from lipflow.priors.base import Array, LatentPrior, Passage
+from lipflow.priors.base import Array, Carry, LatentPrior, Passage
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -188,15 +188,22 @@ class LevenbergMarquardt:
         """Go on with another problem: the code, the damping and ∂z/∂u stay."""
         if problem.prior is not self.problem.prior:
             self._z_by_u = None
-        self._start_at(problem, self._place.z, config, self._against)
+        self._start_at(problem, self._place.z, config, self._against, self._carry)
 
     def settle(self) -> None:
         """Nothing to do: a step is only taken where the energy falls."""
 
-    def _start_at(self, problem: Problem, z: Array, config: SolverConfig, before: Against | None = None) -> None:
+    def _start_at(
+        self,
+        problem: Problem,
+        z: Array,
+        config: SolverConfig,
+        against: Against | None = None,  # the observation before, and the prior under the context before
+        carry: Carry | None = None,
+    ) -> None:
         self.problem, self._tolerance = problem, config.tolerance
-        self._against = cast(LeastSquares, problem.observation).against(problem.avatar, before)
-        self._carry = problem.prior.under(problem.context)
+        self._against = cast(LeastSquares, problem.observation).against(problem.avatar, against)
+        self._carry = problem.prior.under(problem.context, carry)
         self._mu, log_sigma = problem.mu.cpu().numpy(), problem.log_sigma.cpu().numpy()
         self._sigma, self._log_sigmas = np.exp(log_sigma), float(log_sigma.sum())
         self.converged = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -65,6 +66,8 @@ def test_one_code_is_carried_on_the_host_as_in_a_batch(prior: LatentPrior, z: Te
         torch.testing.assert_close(torch.from_numpy(passage.pull_back(by_u.numpy(), by_log_abs_det)), expected)
         torch.testing.assert_close(passage.jacobian() @ passage.inverse_jacobian(), torch.eye(Z, dtype=torch.float64))
         torch.testing.assert_close(passage.inverse_jacobian() @ passage.jacobian(), torch.eye(Z, dtype=torch.float64))
+        again = prior.under(context, prior.under(h[k - 1 : k] if k else h[-1:]))(z[k].numpy())
+        np.testing.assert_array_equal(again.u, passage.u)
 
 
 def test_the_density_integrates_to_one() -> None:

@@ -90,8 +90,12 @@ class LatentPrior(nn.Module):
         """Carry u [..., Z] from P to Q."""
         return u
 
-    def under(self, h: Tensor | None) -> Carry:
-        """The bijection under one context [1, C], for one code at a time, in the parameters' precision."""
+    def under(self, h: Tensor | None, before: Carry | None = None) -> Carry:
+        """The bijection under one context [1, C], for one code at a time, in the parameters' precision.
+
+        What it has in common with ``before``, the same under another context, is taken over: the prior is frozen
+        meanwhile.
+        """
         return Passage
 
     def jacobian(self, z: Tensor, h: Tensor | None) -> Tensor:

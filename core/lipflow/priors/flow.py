@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,39 +48,54 @@ class CappedAffineCoupling(AffineCouplingTransform):
 
 
 @dataclass(frozen=True, eq=False)
-class CouplingUnder:
-    """A coupling and the permutation before it under one context, as arrays on the host."""
+class CouplingOnHost:
+    """A coupling and the permutation before it, as arrays on the host."""
 
     permutation: npt.NDArray[np.int64]  # [Z]
     inverse: npt.NDArray[np.int64]  # [Z]
     keep: int  # K, how many coordinates stay as they are
     cap: float
     first: Array  # [H, K]
-    first_bias: Array  # [H], the context's part included
+    of_context: Array  # [H, C], beside ``first``
+    first_bias: Array  # [H]
     middle: Array  # [H, H]
     middle_bias: Array  # [H]
     last: Array  # [2 (Z - K), H], shifts and raw log-scales
     last_bias: Array
 
     @staticmethod
-    def of(permutation: Tensor, coupling: CappedAffineCoupling, h: Tensor) -> CouplingUnder:
+    def of(permutation: Tensor, coupling: CappedAffineCoupling) -> CouplingOnHost:
         net: Conditioner = coupling.transform_net
         layers = (net.of_half, net.of_context, net.middle, net.last)
         first, of_context, middle, last = (_on_host(layer.effective_weight()) for layer in layers)
         biases = [_on_host(layer.bias) for layer in layers]
-        first_bias = of_context @ _on_host(h) + biases[0] + biases[1]
         order = permutation.cpu().numpy()
-        keep, cap = int(coupling.num_identity_features), float(coupling.cap)
-        return CouplingUnder(order, np.argsort(order), keep, cap, first, first_bias, middle, biases[2], last, biases[3])
+        return CouplingOnHost(
+            permutation=order,
+            inverse=np.argsort(order),
+            keep=int(coupling.num_identity_features),
+            cap=float(coupling.cap),
+            first=first,
+            of_context=of_context,
+            first_bias=biases[0] + biases[1],
+            middle=middle,
+            middle_bias=biases[2],
+            last=last,
+            last_bias=biases[3],
+        )
+
+    def bias_under(self, h: Array) -> Array:
+        """[H], the first layer's with the part of a context [C]."""
+        return self.of_context @ h + self.first_bias
 
 
 class _Step:
     """One code carried through one coupling, and what was kept to differentiate that."""
 
-    def __init__(self, coupling: CouplingUnder, x: Array) -> None:
+    def __init__(self, coupling: CouplingOnHost, first_bias: Array, x: Array) -> None:
         self._coupling, keep = coupling, coupling.keep
         x = x[coupling.permutation]
-        self._first = np.maximum(coupling.first @ x[:keep] + coupling.first_bias, 0)
+        self._first = np.maximum(coupling.first @ x[:keep] + first_bias, 0)
         self._second = np.maximum(coupling.middle @ self._first + coupling.middle_bias, 0)
         change = coupling.last @ self._second + coupling.last_bias
         changed = len(x) - keep
@@ -133,10 +147,10 @@ def _rows(matrix: Tensor, order: npt.NDArray[np.int64]) -> Tensor:
 class FlowPassage(Passage):
     """One code carried through a flow under one context."""
 
-    def __init__(self, couplings: list[CouplingUnder], z: Array) -> None:
+    def __init__(self, couplings: list[CouplingOnHost], first_biases: list[Array], z: Array) -> None:
         self._steps = []
-        for coupling in couplings:
-            self._steps.append(_Step(coupling, z))
+        for coupling, bias in zip(couplings, first_biases):
+            self._steps.append(_Step(coupling, bias, z))
             z = self._steps[-1].output
         super().__init__(z, sum(step.log_abs_det for step in self._steps))
 
@@ -156,6 +170,18 @@ class FlowPassage(Passage):
         for step in reversed(self._steps):
             total = step.push_inverse(total)
         return total
+
+
+@dataclass(frozen=True, eq=False)
+class FlowUnder:
+    """A flow under one context: carries one code at a time."""
+
+    flow: Flow
+    couplings: list[CouplingOnHost]
+    first_biases: list[Array]  # [H] each, the context's part included
+
+    def __call__(self, z: Array) -> FlowPassage:
+        return FlowPassage(self.couplings, self.first_biases, z)
 
 
 def _on_host(tensor: Tensor) -> Array:
@@ -199,10 +225,14 @@ class Flow(LatentPrior):
             log_abs_det = log_abs_det + log_scale.sum(-1)
         return z, log_abs_det
 
-    def under(self, h: Tensor | None) -> Carry:
+    def under(self, h: Tensor | None, before: Carry | None = None) -> FlowUnder:
         assert h is not None  # a flow is conditional
-        couplings = [CouplingUnder.of(permutation, coupling, h[0]) for permutation, coupling in self._steps()]
-        return functools.partial(FlowPassage, couplings)
+        if isinstance(before, FlowUnder) and before.flow is self:
+            couplings = before.couplings
+        else:
+            couplings = [CouplingOnHost.of(permutation, coupling) for permutation, coupling in self._steps()]
+        context = _on_host(h[0])
+        return FlowUnder(self, couplings, [coupling.bias_under(context) for coupling in couplings])
 
     def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
         if self.training:
