@@ -60,7 +60,8 @@ ANNOUNCED = (
     ("fit_config", "fit_config_changed"),
     ("hold", "hold_changed"),
 )
-OBSERVED = ("keypoints", "headset", "frontal", "source", "hold")  # the document's fields that are fitted to
+SEEN = ("headset", "frontal", "source")  # the document's fields that say what is seen
+OBSERVED = ("keypoints", "hold", *SEEN)  # and all that are fitted to
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=Part)
@@ -135,7 +136,8 @@ class Session(QObject):
         self.picture: Picture | None = None
         self.camera = Orbit()
         self.problem: Problem | None = None
-        self._serial = 0
+        self._serial = 0  # of the observation or configuration that was sent last
+        self._since = 0  # what the fit says of an earlier one comes too late
         self._failed_at = -CRASH_LOOP_S
         self.runner = Runner(self)
         self.runner.picture.connect(self._show_picture)
@@ -271,8 +273,11 @@ class Session(QObject):
         """The document with the face as it is now."""
         return replace(self.document, code=self.code())
 
-    def send_observation(self, restart: bool = False) -> None:
-        """Hand the current observation to the fit; it goes on from the current code, or starts again."""
+    def send_observation(self, restart: bool = False, *, once: bool = False) -> None:
+        """Hand the current observation to the fit; it goes on from the current code, or starts again.
+
+        With ``once`` it makes one state of it and pauses.
+        """
         if self.keypoints is None:
             return
         try:
@@ -280,7 +285,11 @@ class Session(QObject):
         except InputError as error:
             self.report(error)
             return
+        if once:  # held before, so that no second state comes, and let go after, so that this is what comes
+            self.runner.pause()
         self._send(FitRequest(observation, self.source, self.fit_config, restart=restart))
+        if once:
+            self.runner.step()
         self.observation_sent.emit(self._serial)
 
     def set_status(self, status: Status) -> None:
@@ -346,9 +355,19 @@ class Session(QObject):
         if anew:
             self._begin(restart)
         elif restart or _observes_otherwise(before, document):
-            self.send_observation(restart)
+            self._follow(restart, once=self.runner.paused and (restart or _sees_otherwise(before, document)))
         elif document.config is not before.config and self.fit is not None:
             self._send(FitRequest(config=document.config))
+
+    def _follow(self, restart: bool, once: bool) -> None:
+        """Let the fit follow the document. A held one shows its first state of it (a restarted one the prior's guess);
+        what it has of the observation before is let go."""
+        if once:
+            self.document = replace(self.document, code=self.code())
+            self._put_no_fit()
+        self.send_observation(restart, once=once)
+        if once:
+            self._since = self._serial
 
     def _put(self, document: Document, paused: bool | None = None) -> None:
         """Bring a document back as it was, its face's code included."""
@@ -360,13 +379,10 @@ class Session(QObject):
         document = self.document
         held = self.runner.paused if paused is None else paused
         self._work()
-        self.fit = None
-        self.fit_changed.emit(None)
+        self._put_no_fit()
         self.set_status(Status.IDLE)
         if document.has_observation:
-            if held:
-                self.runner.step()
-            self.send_observation(restart)
+            self.send_observation(restart, once=held)
 
     def _send(self, request: FitRequest) -> None:
         self._serial += 1
@@ -385,6 +401,8 @@ class Session(QObject):
         self.picture_changed.emit(picture)
 
     def _show_fit(self, update: FitUpdate) -> None:
+        if update.serial < self._since:
+            return
         self.fit = update
         if not update.running and update.serial == self._serial:
             self.set_status(Status.CONVERGED if update.converged else Status.ENDED)
@@ -395,11 +413,15 @@ class Session(QObject):
         self.report(failure.error, failure.details)
         document, code, now = self.document, self.code(), time.monotonic()
         again, self._failed_at = now - self._failed_at < CRASH_LOOP_S, now
-        self.fit, self.document = None, replace(document, code=code)
+        self.document = replace(document, code=code)
         if not again:
             self._work()
-        self.fit_changed.emit(None)
+        self._put_no_fit()
         self.set_status(Status.IDLE)
+
+    def _put_no_fit(self) -> None:
+        self.fit = None
+        self.fit_changed.emit(None)
 
     def _work(self) -> None:
         """New workers, from the document's code."""
@@ -408,6 +430,10 @@ class Session(QObject):
         assert document.info is not None
         assert document.code is not None
         self.runner.start(document.avatar, document.info, document.code, self.camera.view)
+
+
+def _sees_otherwise(before: Document, after: Document) -> bool:
+    return any(getattr(after, name) is not getattr(before, name) for name in SEEN)
 
 
 def _observes_otherwise(before: Document, after: Document) -> bool:

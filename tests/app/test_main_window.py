@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,27 @@ def test_files_dropped_on_the_window_are_opened(
     drop(window, [avatar_files["tiny-kpt"]])
     wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
     assert "tiny-kpt" in window.windowTitle()
+
+
+def test_the_headset_panel_comes_to_the_front_with_its_images(
+    qtbot: QtBot, hmc_session: Session, make_window: MakeWindow, headset_files: list[Path]
+) -> None:
+    session, window = hmc_session, make_window(hmc_session)
+    log, headset = window.docks["log"], window.docks["headset"]
+    paths = [str(path) for path in headset_files]
+
+    def bury() -> None:
+        session.part(Desk).show_panel("log")
+        wait_for(qtbot, lambda: headset.visibleRegion().isEmpty() and not log.visibleRegion().isEmpty())
+
+    for _ in range(2):
+        bury()
+        session.open_headset_images(paths)
+        wait_for(qtbot, lambda: not headset.visibleRegion().isEmpty())
+    bury()
+    session.edit("play", headset=replace(session.headset))  # a sequence goes on
+    qtbot.wait(50)
+    assert headset.visibleRegion().isEmpty()
 
 
 def test_a_mistake_is_one_banner_above_the_head(

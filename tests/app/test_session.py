@@ -123,6 +123,69 @@ def test_pause_step_and_resume(qtbot: QtBot, hmc_session: Session, headset_files
     wait_for(qtbot, lambda: session.fit.iteration > held + 2)
 
 
+class TestHeld:
+    """The fit is paused: another input shows the prior's guess for it and nothing of the one before."""
+
+    @pytest.fixture
+    def held(self, qtbot: QtBot, hmc_session: Session, headset_files: list[Path]) -> Session:
+        """A headset fit, paused after a few iterations."""
+        session = hmc_session
+        session.open_headset_images([str(p) for p in headset_files])
+        wait_for(qtbot, lambda: session.fit is not None and session.fit.iteration > 2)
+        session.pause_fit()
+        qtbot.wait(200)
+        return session
+
+    def test_other_images_show_the_priors_guess_and_its_render(
+        self, qtbot: QtBot, held: Session, headset_files: list[Path]
+    ) -> None:
+        before, told = held.fit, []
+        held.fit_changed.connect(told.append)
+        held.open_headset_images([str(headset_files[i]) for i in (0, 1, 2)])
+        wait_for(qtbot, lambda: bool(told))
+        assert told[0] is None  # readings and curves of the images before are taken away
+        wait_for(qtbot, lambda: held.fit is not None)
+        assert held.fit.iteration == 0
+        assert held.fit.serial > before.serial
+        assert held.fit.renders is not None
+        assert len(held.fit.curve) == 1
+        assert held.status is Status.PAUSED
+        wait_for(qtbot, lambda: held.picture.shape.serial == held.fit.serial)
+        shown = held.fit
+        qtbot.wait(150)
+        assert held.fit is shown  # and it is held there
+        held.start_fit()
+        wait_for(qtbot, lambda: held.fit.iteration > 2)
+
+    def test_the_face_is_kept_for_undo_before_the_guess_is_there(
+        self, qtbot: QtBot, held: Session, headset_files: list[Path]
+    ) -> None:
+        code, images = held.code(), held.headset
+        held.open_headset_images([str(p) for p in headset_files])
+        wait_for(qtbot, lambda: held.headset is not images)
+        assert held.fit is not None or np.array_equal(held.code(), code)
+        held.undo()
+        np.testing.assert_array_equal(held.code(), code)
+        wait_for(qtbot, lambda: held.fit is not None and held.fit.renders is not None)
+
+    def test_another_source_shows_its_first_state(self, qtbot: QtBot, held: Session) -> None:
+        held.set_source("KEYPOINTS")
+        wait_for(qtbot, lambda: held.fit is not None and held.fit.source is Source.KEYPOINTS)
+        assert held.fit.iteration == 0
+        assert held.status is Status.PAUSED
+
+    def test_a_late_state_of_the_images_before_is_not_shown(
+        self, qtbot: QtBot, held: Session, headset_files: list[Path]
+    ) -> None:
+        late, images = held.fit, held.headset
+        held.open_headset_images([str(p) for p in headset_files])
+        wait_for(qtbot, lambda: held.headset is not images)
+        held.runner.fitted.emit(late)
+        assert held.fit is not late
+        wait_for(qtbot, lambda: held.fit is not None)
+        assert held.fit.iteration == 0
+
+
 def test_reset_starts_again_at_the_priors_guess(qtbot: QtBot, session: Session) -> None:
     wait_for_face(qtbot, session)
     put(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, SignalInstance
 from PySide6.QtWidgets import QWidget
 
 from lipflow_studio import demo_inputs
@@ -38,19 +38,32 @@ class PanelRow:
     shown: bool = True  # whether it is there before it was asked for
 
 
+def _come_forward(session: Session, name: str, changed: SignalInstance) -> None:
+    """Bring a panel to the front when files of its kind are opened, and when there are images for it for the first
+    time; the frames of a sequence that follow leave the front to whatever the user put there."""
+    desk, there = session.part(Desk), [False]
+
+    def follow(images: object) -> None:
+        before, there[0] = there[0], images is not None
+        if there[0] and not before:
+            desk.panel_asked.emit(name, True)
+
+    changed.connect(follow)
+    session.opened.connect(lambda kind, _: desk.panel_asked.emit(name, True) if kind == name else None)
+
+
 def _headset(session: Session) -> QWidget:
     view, desk = HmcView(session), session.part(Desk)
     view.open_asked.connect(lambda: desk.ask("open_headset"))
     view.demo_asked.connect(lambda: desk.ask("open_demo"))
     view.demo_button.setVisible(demo_inputs.available())
+    _come_forward(session, "headset", session.headset_changed)
     return view
 
 
 def _frontal(session: Session) -> QWidget:
-    """Comes to the front when an image is opened."""
-    view, desk = FrontalView(session), session.part(Desk)
-    session.frontal_changed.connect(lambda frontal: desk.panel_asked.emit("frontal", True) if frontal else None)
-    return view
+    _come_forward(session, "frontal", session.frontal_changed)
+    return FrontalView(session)
 
 
 LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
