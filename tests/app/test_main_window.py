@@ -21,6 +21,7 @@ from lipflow_studio.demo import drop
 from lipflow_studio.document import Source, Status
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels import PANELS, PanelRow
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
@@ -116,6 +117,31 @@ def test_files_dropped_on_the_window_are_opened(
     drop(window, [avatar_files["tiny-kpt"]])
     wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
     assert "tiny-kpt" in window.windowTitle()
+
+
+def test_the_headset_panel_takes_whatever_is_dropped_on_it(
+    qtbot: QtBot,
+    session: Session,
+    make_window: MakeWindow,
+    headset_files: list[Path],
+    avatar_files: dict[str, Path],
+    tiny_capture_dir: Path,
+    tmp_path: Path,
+) -> None:
+    panel = make_window(session).panel("headset", HmcView)
+    wait_for_face(qtbot, session)
+    session.move_keypoints({0: (0.4, 0.4)})
+    session.save_keypoints(str(tmp_path / "points.json"))
+    session.undo()
+    drop(panel, [tmp_path / "points.json"])
+    assert session.keypoints.pinned.all()
+    drop(panel, [tiny_capture_dir])
+    wait_for(qtbot, lambda: session.part(Captures).info is not None)
+    drop(panel, headset_files)
+    wait_for(qtbot, lambda: session.source is Source.HEADSET)
+    drop(panel, [avatar_files["tiny-kpt"]])
+    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
+    assert session.problem is None
 
 
 def test_the_headset_panel_comes_to_the_front_with_its_images(

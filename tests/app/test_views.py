@@ -147,6 +147,34 @@ def test_the_wheel_zooms_around_the_pointer(keypoints: KeypointView) -> None:
     assert (canvas.position_of(0) - at).manhattanLength() < 0.01
 
 
+@pytest.mark.parametrize("gesture", ["wheel", "pan"])
+def test_a_zoomed_picture_keeps_its_scale_and_centre_at_another_size(keypoints: KeypointView, gesture: str) -> None:
+    canvas = keypoints.canvas
+
+    def span() -> float:
+        return abs(canvas.position_of(50).y() - canvas.position_of(0).y())
+
+    def centre() -> tuple[float, float]:
+        """The middle of the view in the picture, in widths of two landmarks."""
+        away = QPointF(canvas.width() / 2, canvas.height() / 2) - canvas.position_of(0)
+        return away.x() / span(), away.y() / span()
+
+    if gesture == "wheel":
+        at = canvas.position_of(0)
+        turn = QWheelEvent(at, at, QPoint(), QPoint(0, 480), NONE, PLAIN, Qt.ScrollPhase.NoScrollPhase, False)
+        QApplication.sendEvent(canvas, turn)
+    else:
+        drag(canvas, QPointF(50, 50), QPointF(30, -20), button=Qt.MouseButton.MiddleButton)
+    scale, middle = span(), centre()
+    keypoints.resize(keypoints.width() + 120, keypoints.height() + 80)
+    assert span() == pytest.approx(scale, abs=1e-3)
+    assert centre() == pytest.approx(middle, abs=1e-3)
+    canvas.frame()
+    framed = span()
+    keypoints.resize(keypoints.width() - 120, keypoints.height() - 80)
+    assert span() < framed  # the framed face is framed anew
+
+
 def test_the_keypoint_view_draws_points_and_residuals(qtbot: QtBot, keypoints: KeypointView, session: Session) -> None:
     empty = keypoints.canvas.grab().toImage()
     session.move_keypoints({0: (0.5, 0.1)})
@@ -293,6 +321,7 @@ def test_dropped_images_are_opened_and_shown_with_render_and_error(
     qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
 ) -> None:
     view = HmcView(hmc_session)
+    view.dropped.connect(hmc_session.open)
     show(qtbot, view, 900, 200)
     invitation = view.grab().toImage()
     drop(view, headset_files)

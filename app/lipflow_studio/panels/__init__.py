@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, SignalInstance
 from PySide6.QtWidgets import QWidget
 
 from lipflow_studio import demo_inputs
+from lipflow_studio.actions import open_files
 from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.panels.latent_panel import LatentPanel
@@ -56,6 +57,7 @@ def _headset(session: Session) -> QWidget:
     view, desk = HmcView(session), session.part(Desk)
     view.open_asked.connect(lambda: desk.ask("open_headset"))
     view.demo_asked.connect(lambda: desk.ask("open_demo"))
+    view.dropped.connect(lambda paths: open_files(session, paths))
     view.demo_button.setVisible(demo_inputs.available())
     _come_forward(session, "headset", session.headset_changed)
     return view

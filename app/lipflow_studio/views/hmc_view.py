@@ -37,6 +37,7 @@ class HmcView(QWidget):
 
     open_asked = Signal()
     demo_asked = Signal()
+    dropped = Signal(list)  # paths [str] of the files, whatever they are
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -193,8 +194,8 @@ class HmcView(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self._session.open_headset_images([url.toLocalFile() for url in event.mimeData().urls()])
         event.acceptProposedAction()
+        self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls()])
 
 
 def _is_varied(before: HeadsetImages | None, after: HeadsetImages) -> bool:

@@ -52,6 +52,7 @@ class KeypointCanvas(QWidget):
         self._pixels: np.ndarray | None = None  # keeps the image's memory
         self._colours: list[str] = []
         self._scale, self._offset = 1.0, QPointF(0, 0)  # widget = offset + scale · backdrop pixel
+        self._framed = True  # nobody zoomed or panned since the face was framed: it is framed anew at another size
         self._hover = -1
         self._gestures = itertools.count()
         self._drag: tuple[int, QPointF, dict[int, tuple[float, float]]] | None = None
@@ -88,6 +89,7 @@ class KeypointCanvas(QWidget):
 
     def frame(self) -> None:
         """Show the neutral face's landmarks with a margin around them."""
+        self._framed = True
         if self._info is None or self.width() < 2:
             return
         size = np.array(self._info.backdrop_size[::-1], float)
@@ -163,7 +165,7 @@ class KeypointCanvas(QWidget):
             self.update()
         elif self._pan is not None:
             self._offset += position - self._pan
-            self._pan = position
+            self._pan, self._framed = position, False
             self.update()
         else:
             self._set_hover(self._at(position))
@@ -179,11 +181,12 @@ class KeypointCanvas(QWidget):
             self.frame()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        factor = 1.0015 ** event.angleDelta().y()
+        self._zoom(1.0015 ** event.angleDelta().y(), event.position())
+
+    def _zoom(self, factor: float, at: QPointF) -> None:
         scale = float(np.clip(self._scale * factor, 0.2, 40.0))
-        at = event.position()
         self._offset = at + (self._offset - at) * (scale / self._scale)
-        self._scale = scale
+        self._scale, self._framed = scale, False
         self.update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -228,7 +231,12 @@ class KeypointCanvas(QWidget):
         return super().event(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self.frame()
+        """A picture that was zoomed keeps its size and its centre."""
+        if self._framed:
+            self.frame()
+        else:
+            grown = event.size() - event.oldSize()
+            self._offset += QPointF(grown.width() / 2, grown.height() / 2)
 
     def _select_in_band(self, add: bool) -> None:
         if self._band is None or self._session.keypoints is None:
