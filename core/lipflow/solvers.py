@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.observations import Against, Difference, LeastSquares, Observation
-from lipflow.priors.base import Array, Carry, LatentPrior, Passage
+from lipflow.priors.base import Array, Carry, InverseJacobian, LatentPrior, Passage
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -176,7 +176,7 @@ class LevenbergMarquardt:
 
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self._damping, self._growth = self.START, 2.0
-        self._z_by_u: Tensor | None = None  # [Z, Z]
+        self._z_by_u: InverseJacobian | None = None
         self._z_by_u_is_new = False  # whether it was computed at the place
         self._start_at(problem, z.detach().cpu().numpy(), config)
 
@@ -250,7 +250,7 @@ class LevenbergMarquardt:
     def _way(self, step: Array) -> Array:
         """A whitened step [Z] as one of the code, [Z]."""
         assert self._z_by_u is not None  # the model has seen to it
-        return self._z_by_u.numpy() @ (step.astype(self._sigma.dtype) * self._sigma)
+        return self._z_by_u.apply(step.astype(self._sigma.dtype) * self._sigma)
 
     def _leave_corner(self, found: tuple[Array, float] | None) -> bool:
         """Take full steps, the first as ``found``, until one ends below the place; whether one did."""
@@ -312,17 +312,12 @@ class LevenbergMarquardt:
         return gradient, by_feature, features
 
     def _model(self) -> _Model:
-        slope = self._slope()
+        gradient, by_feature, features = self._slope()
         if self._z_by_u is None:
             self._z_by_u, self._z_by_u_is_new = self._place.passage.inverse_jacobian(), True
-        gradient, by_feature, features = (torch.from_numpy(array) for array in slope)
-        sigma = torch.from_numpy(self._sigma)
-        return _Model(
-            -(gradient @ self._z_by_u * sigma).double(),
-            (features @ self._z_by_u * sigma).double(),
-            (by_feature.T @ by_feature).double(),
-            self.problem.weight,
-        )
+        by_w = self._z_by_u.pull_back(np.vstack([gradient, features])) * self._sigma
+        data, whitened = torch.from_numpy(by_feature), torch.from_numpy(by_w).double()
+        return _Model(-whitened[0], whitened[1:], (data.T @ data).double(), self.problem.weight)
 
 
 class Adam:

@@ -46,6 +46,22 @@ def gaussian_log_prob(x: Tensor, mu: Tensor, log_sigma: Tensor) -> Tensor:
     return -(0.5 * ((x - mu) * torch.exp(-log_sigma)) ** 2 + log_sigma + 0.5 * LOG_2PI).sum(-1)
 
 
+class InverseJacobian:
+    """∂z/∂u at one code, as a product that is never multiplied out; this one is the identity's.
+
+    A fit applies it to few vectors, and multiplying whole matrices is long enough for another thread to take the
+    interpreter meanwhile.
+    """
+
+    def apply(self, by: Array) -> Array:
+        """A small step of u [Z] as one of z, [Z]."""
+        return by
+
+    def pull_back(self, by_z: Array) -> Array:
+        """From derivatives of n things by z [n, Z] to those by u."""
+        return by_z
+
+
 class Passage:
     """One code carried from Q to P, and what was kept to differentiate that; this one is the identity's.
 
@@ -64,9 +80,9 @@ class Passage:
         """∂u/∂z, [Z, Z], on the host."""
         return torch.from_numpy(np.eye(len(self.u), dtype=self.u.dtype))
 
-    def inverse_jacobian(self) -> Tensor:
-        """∂z/∂u, [Z, Z], on the host."""
-        return torch.from_numpy(np.eye(len(self.u), dtype=self.u.dtype))
+    def inverse_jacobian(self) -> InverseJacobian:
+        """∂z/∂u, on the host."""
+        return InverseJacobian()
 
 
 class LatentPrior(nn.Module):
