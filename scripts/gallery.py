@@ -1,8 +1,9 @@
 """Photograph the studio at work: each row of the table is a script of commands that is played in the real window.
 
 ``--out`` gets a picture a row, at the row's size and theme. ``--every`` takes each row at both sizes in both themes
-instead, to look for what is cut off or hard to read; with ``QT_SCALE_FACTOR=2`` in the environment, at 200 %. It
-needs a display; a virtual one will do (``xvfb-run``).
+instead, to look for what is cut off or hard to read, and with them what the gallery does not keep: empty panels,
+menus, sheets, messages. With ``QT_SCALE_FACTOR=2`` in the environment, at 200 %. It needs a display; a virtual one
+will do (``xvfb-run``).
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import argparse
 import io
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch  # before Qt: their libraries load in this order only
 from PIL import Image
-from PySide6.QtCore import QBuffer, QIODevice, QSize
-from PySide6.QtGui import QPixmap
+from PySide6.QtCore import QBuffer, QIODevice, QSize, Qt
+from PySide6.QtGui import QPainter, QPixmap
+from PySide6.QtWidgets import QDialog, QMenu
 
 from lipflow import embedded
 from lipflow.checks import InputError
@@ -27,7 +29,8 @@ from lipflow.files import replacing
 from lipflow_studio import demo_inputs, script
 from lipflow_studio.commands import Step
 from lipflow_studio.demo import DemoError, open_face, settle, until
-from lipflow_studio.parts.desk import Desk
+from lipflow_studio.panels.capture_panel import CapturePanel
+from lipflow_studio.parts.desk import SHEETS, Desk
 from lipflow_studio.studio import Studio, make_application, make_studio
 
 SMALL, LARGE = (1280, 800), (1920, 1080)
@@ -35,6 +38,10 @@ QUALITY = 82  # of the pictures
 PLAY_S = 180.0  # a row's script may take
 FRAMES = 24  # of the capture that rows open
 MOMENT = ("EXP_surprise", 8060)  # one of them: segment and number
+
+
+def window_of(studio: Studio) -> QPixmap:
+    return studio.window.picture()
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Shot:
     size: tuple[int, int] = SMALL  # width, height in the desktop's pixels
     theme: str = "dark"
     avatar: str = embedded.DEFAULT
+    see: Callable[[Studio], QPixmap] = window_of
+    fails: bool = False  # a message is what it shows
 
 
 def do(command: str, *args: object, **kwargs: object) -> Step:
@@ -158,6 +167,147 @@ def shots(work: Path) -> tuple[Shot, ...]:
     )
 
 
+def looks(work: Path) -> tuple[Shot, ...]:
+    """What ``--every`` looks at besides: states, modes and sheets that no kept picture shows."""
+    capture = (do("capture.open", str(work / "capture")), LOADED, panel("capture"))
+    frame = (*capture, do("capture.set_kind", "headset"), do("capture.load", *MOMENT), wait(1.0), LOADED)
+    front = do("set_camera", azimuth=-28.0, elevation=8.0)
+    return (
+        Shot("first", "The first hint, panels that nothing was done in", (do("hints.again"), panel("capture"))),
+        Shot(
+            "empty",
+            "Training, posterior and frontal image before anything happened",
+            (panel("train"), panel("frontal"), panel("posterior")),
+        ),
+        Shot("empty-frontal", "No frontal image yet", (panel("frontal"), do("appearance.set_mode", "error"))),
+        Shot("empty-training", "No run yet", (panel("training"), do("appearance.set_mode", "deviation"))),
+        Shot("empty-compare", "A comparison before its second contender", (do("compare.start"), wait(3.0))),
+        Shot(
+            "message",
+            "What could not be opened, the log",
+            (do("open_keypoints", "/no/such/folder/keypoints-of-the-frame-before.json"), panel("log"), wait(0.5)),
+            fails=True,
+        ),
+        Shot(
+            "message-long",
+            "A message of two lines",
+            (do("open_avatar", "/no/such/folder/with/a/rather/long/name/avatar.safetensors"), wait(0.5)),
+            fails=True,
+        ),
+        Shot(
+            "solid",
+            "P and Q in three dimensions, keyframes",
+            (
+                panel("latent"),
+                do("keyframes.add"),
+                SMILE,
+                FITTED,
+                do("keyframes.add"),
+                do("latent.sample"),
+                wait(1.0),
+                do("keyframes.add"),
+                do("latent.set_options", dimensions=3),
+                wait(2.0),
+            ),
+        ),
+        Shot("check", "The import check's report", (*capture, do("capture.check"), wait(8.0)), see=_tab("check")),
+        Shot(
+            "augment",
+            "Headset images of a frame, varied",
+            (*frame, do("augmentation.change", lighting=1.0, slop=0.5), wait(2.0)),
+            see=_tab("augmentation"),
+            avatar="lip-flow-hmc",
+        ),
+        Shot(
+            "frontal",
+            "A photograph of the capture",
+            (*capture, do("capture.set_kind", "frontal"), do("capture.load", *MOMENT), wait(4.0)),
+        ),
+        Shot(
+            "headset-difference",
+            "What differs between input and render",
+            (HEADSET, LOADED, do("headset.set_display", mode="difference"), wait(3.0)),
+            avatar="lip-flow-hmc",
+        ),
+        Shot(
+            "headset-split",
+            "Input and render divided by a line",
+            (HEADSET, LOADED, do("headset.set_display", mode="split"), wait(3.0)),
+            avatar="lip-flow-hmc",
+        ),
+        Shot(
+            "compare-split",
+            "Two faces laid over each other",
+            (SMILE, FITTED, do("compare.add_models"), wait(5.0), do("compare.set_layout", "split"), wait(2.0)),
+        ),
+        *(
+            Shot(f"head-{mode}", "", (SMILE, FITTED, do("appearance.set_mode", mode), front, wait(1.0)))
+            for mode in ("wireframe", "normals")
+        ),
+        Shot("head-points", "", (SMILE, FITTED, do("appearance.set_points", True), do("select", [113]), front)),
+        Shot("export", "A turntable being written", (do("export.turntable", str(work / "turntable.mp4")), wait(1.0))),
+        *(Shot(f"menu-{name.lower()}", "", (), see=_menu(name)) for name in MENUS),
+        *(Shot(f"sheet-{name}", "", (do("desk.show_sheet", name),), see=_sheet) for name in SHEETS),
+    )
+
+
+MENUS = ("File", "Edit", "View", "Fit", "Latent", "Compare", "Help")
+
+
+def _tab(name: str) -> Callable[[Studio], QPixmap]:
+    """The window with one of the capture panel's tabs in front."""
+
+    def see(studio: Studio) -> QPixmap:
+        capture = studio.window.panel("capture", CapturePanel)
+        capture.tabs.setCurrentWidget(getattr(capture, name))
+        settle(0.5)
+        return window_of(studio)
+
+    return see
+
+
+def _menu(name: str) -> Callable[[Studio], QPixmap]:
+    """A menu, and beside it all below it."""
+
+    def see(studio: Studio) -> QPixmap:
+        bar = studio.window.menuBar()
+        menus = [action.menu() for action in bar.actions() if action.text().replace("&", "") == name]
+        found: list[QMenu] = [menu for menu in menus if isinstance(menu, QMenu)]
+        for menu in found:  # grows
+            found += [below for below in (action.menu() for action in menu.actions()) if isinstance(below, QMenu)]
+        return _beside([_popped(menu) for menu in found])
+
+    return see
+
+
+def _popped(menu: QMenu) -> QPixmap:
+    menu.popup(menu.pos())
+    settle(0.2)
+    picture = menu.grab()
+    menu.close()
+    return picture
+
+
+def _sheet(studio: Studio) -> QPixmap:
+    settle(0.3)
+    return _beside([sheet.grab() for sheet in studio.window.findChildren(QDialog) if sheet.isVisible()])
+
+
+def _beside(pictures: Sequence[QPixmap]) -> QPixmap:
+    """One picture of several, from left to right."""
+    ratio = max(picture.devicePixelRatio() for picture in pictures)
+    made = QPixmap(sum(p.width() + 8 for p in pictures), max(p.height() for p in pictures))
+    made.fill(Qt.GlobalColor.magenta)
+    with QPainter(made) as painter:
+        left = 0
+        for picture in pictures:
+            picture.setDevicePixelRatio(1.0)
+            painter.drawPixmap(left, 0, picture)
+            left += picture.width() + 8
+    made.setDevicePixelRatio(ratio)
+    return made
+
+
 def photograph(rows: Sequence[Shot], out: Path) -> Iterator[Path]:
     """Play the rows one after the other, each in a window of its own, and save what is seen.
 
@@ -182,10 +332,10 @@ def _played(studio: Studio, row: Shot) -> QPixmap:
     player.finished.connect(lambda: ended.append(True))
     player.start()
     until(lambda: bool(ended), f"the end of {row.name}", PLAY_S)
-    if studio.session.problem is not None:
+    if not row.fails and studio.session.problem is not None:
         raise DemoError(f"{row.name}: {studio.session.problem.line}")
     settle(0.5)
-    return studio.window.picture()
+    return row.see(studio)
 
 
 def _save(picture: QPixmap, path: Path) -> Path:
@@ -210,7 +360,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows to photograph")
     options = parser.parse_args()
     torch.manual_seed(0)
-    rows: Sequence[Shot] = shots(options.work)
+    rows: Sequence[Shot] = (*shots(options.work), *(looks(options.work) if options.every else ()))
     if options.only:
         rows = [row for row in rows if row.name in options.only]
     if options.every:

@@ -127,7 +127,7 @@ def compare(
         else:
             told_busy = busy
             standings = tuple(fit.standing() for fit in fits)
-            message = yield ComparisonUpdate(standings, shown, max(first, 0), last, busy)
+            message = yield ComparisonUpdate(standings, shown, max(first, 0), last, busy, task.serial)
 
 
 class _Fit:

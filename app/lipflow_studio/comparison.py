@@ -13,6 +13,7 @@ import numpy as np
 from lipflow.checks import InputError
 from lipflow_studio.capture_work import Figures
 from lipflow_studio.document import AvatarInfo, FloatArray, Picture
+from lipflow_studio.opening import avatar_name
 from lipflow_studio.workers import Failure
 
 MOST = 4  # contenders
@@ -100,18 +101,19 @@ class ComparisonUpdate:
     first: int  # that is kept
     last: int  # so far
     running: bool
+    task: int = 0  # what it is an answer to: the serial of the Task
 
 
 def titles_of(contenders: Sequence[Contender]) -> list[str]:
     """Names that tell contenders apart: with as many folders before them as that takes."""
-    titles, parts = [c.title for c in contenders], [Path(c.which).parts for c in contenders]
-    for depth in range(2, 5):
+    titles = [c.title for c in contenders]
+    for folders in range(1, 4):
         files = {(title, c.which) for title, c in zip(titles, contenders)}
         shared = {title for title, count in Counter(title for title, _ in files).items() if count > 1}
-        for i, (title, way) in enumerate(zip(titles, parts)):
-            before = depth + (Path(contenders[i].which).name == "avatar.safetensors")
-            if title in shared and len(way) >= before:
-                titles[i] = f"{way[-before]}/{title}"
+        titles = [
+            avatar_name(Path(c.which), folders) if c.which and title in shared else title
+            for title, c in zip(titles, contenders)
+        ]
     return titles
 
 

@@ -18,6 +18,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 
 DISTRIBUTION = "lipflow-studio"
+FFMPEG_LICENCE = "GNU GPL 3 or later (with x264); a program of its own that writes videos"
 
 
 class _Sheet(QDialog):
@@ -57,6 +58,7 @@ class About(_Sheet):
         ]
         versions += [("draws the 3D view", gl_name), ("Python", platform.python_version())]
         versions += [(name, f"{_version(name)}, {_licence(name)}") for name in others]
+        versions += [("ffmpeg, in imageio-ffmpeg", f"{_ffmpeg()}, {FFMPEG_LICENCE}")]
         html = (
             "<h3>LiP-Flow Studio</h3><p>Drivable face avatars with learned inference-time priors, after "
             "<i>LiP-Flow: Learning Inference-time Priors for Codec Avatars via Normalizing Flows in Latent Space</i> "
@@ -113,7 +115,8 @@ def shortcut_sheet() -> str:
 
 def licence_sheet() -> str:
     rows = "".join(
-        f"<tr><td width='190'>{escape(name)}</td><td>{escape(_licence(name))}</td></tr>" for name in components()
+        f"<tr><td width='190'>{escape(name)}</td><td>{escape(licence)}</td></tr>"
+        for name, licence in [*((name, _licence(name)) for name in components()), ("ffmpeg", FFMPEG_LICENCE)]
     )
     html = f"<h3>Built on</h3><table>{rows}</table>"
     for name, text in _own_licences():
@@ -145,6 +148,13 @@ def _own_licences() -> list[tuple[str, str]]:
 
 def _keys(keys: tuple[str, ...]) -> str:
     return ", ".join(QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText) for k in keys)
+
+
+def _ffmpeg() -> str:
+    """The version of the executable that comes with imageio-ffmpeg, by its file's name; nothing is run for it."""
+    files = importlib.metadata.files("imageio-ffmpeg") or []
+    names = [re.search(r"ffmpeg-.*-v([\d.]+\d)", file.name) for file in files]
+    return next((name[1] for name in names if name), "the system's")
 
 
 def _version(name: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +17,8 @@ from lipflow.observation_files import load_hmc
 from lipflow_studio.document import AvatarInfo, FloatArray
 from lipflow_studio.engine import describe
 
+AVATAR_FILE = "avatar.safetensors"  # in a run's folder
+REPEAT = re.compile(r"seed-\d+")  # a folder of one of several runs that differ in their seed only
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -29,6 +33,7 @@ class FileKind:
     command: str  # of the Session, that opens it
     takes: Callable[[list[Path]], bool]  # looks into files where suffixes do not tell kinds apart
     several: bool = False  # the command takes a list
+    options: Mapping[str, Any] = field(default_factory=dict)  # that the command is given, too
 
 
 def _single(*suffixes: str) -> Callable[[list[Path]], bool]:
@@ -36,7 +41,7 @@ def _single(*suffixes: str) -> Callable[[list[Path]], bool]:
 
 
 def _is_run(paths: list[Path]) -> bool:
-    return len(paths) == 1 and (paths[0] / "avatar.safetensors").is_file()
+    return len(paths) == 1 and (paths[0] / AVATAR_FILE).is_file()
 
 
 def _is_capture(paths: list[Path]) -> bool:
@@ -93,6 +98,18 @@ KINDS = (
 )
 
 
+# A photograph whose values somebody said to be otherwise than its files say: its recent entry says so, too.
+_FRONTAL = next(kind for kind in KINDS if kind.name == "frontal")
+LINEAR = replace(_FRONTAL, name="linear", heading="Linear frontal images", options={"display_gamma": False})
+PHOTOGRAPH = replace(_FRONTAL, name="photograph", heading="Ordinary photographs", options={"display_gamma": True})
+REOPENED = (*KINDS, PHOTOGRAPH, LINEAR)  # what lists of recent files there are
+
+
+def frontal_kind(display_gamma: bool | None) -> str:
+    """The list of recent files in which a frontal image stands that was opened with this."""
+    return (_FRONTAL if display_gamma is None else PHOTOGRAPH if display_gamma else LINEAR).name
+
+
 def kind_of(paths: list[Path]) -> FileKind:
     """What these files are.
 
@@ -114,7 +131,20 @@ def avatar_file(which: str) -> Path:
         InputError: if it is none of them.
     """
     folder = Path(which)
-    return folder / "avatar.safetensors" if folder.is_dir() else embedded.find_avatar(which)
+    return folder / AVATAR_FILE if folder.is_dir() else embedded.find_avatar(which)
+
+
+def avatar_name(path: Path, folders: int = 0) -> str:
+    """How an avatar's file is called wherever it is named.
+
+    A run's file is called after its folder, one of several seeds after the folder above, too; any other as it is.
+
+    Args:
+        folders: so many more in front, to tell it from others.
+    """
+    way = path.parent if path.name == AVATAR_FILE else path.with_suffix("")
+    count = 1 + folders + (REPEAT.fullmatch(way.name) is not None)
+    return "/".join([part for part in way.parts if part != way.anchor][-count:])
 
 
 def load_avatar(path: Path, device: torch.device) -> tuple[Avatar, AvatarInfo]:
@@ -124,8 +154,7 @@ def load_avatar(path: Path, device: torch.device) -> tuple[Avatar, AvatarInfo]:
         InputError: if the file is no avatar, or one without landmarks.
     """
     avatar = Avatar.load(path).to(device).for_inference()
-    name = path.parent.name if path.name == "avatar.safetensors" else path.stem  # a run's folder names its avatar
-    return avatar, describe(avatar, name, path)
+    return avatar, describe(avatar, avatar_name(path.absolute()), path)
 
 
 def load_headset(

@@ -19,9 +19,10 @@ from lipflow.camera import Camera
 from lipflow.capture import FrameId
 from lipflow.checks import InputError
 from lipflow_studio.capture_work import Truth
+from lipflow_studio.heat import Heat
 from lipflow_studio.look import Look
 from lipflow_studio.orbit import through
-from lipflow_studio.parts.appearance import NO_POSTERIOR, NO_TRUTH, Appearance
+from lipflow_studio.parts.appearance import NO_POSTERIOR, NO_TRUTH, NOT_A_FRAME, Appearance
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.posterior import Posterior
@@ -116,6 +117,7 @@ def test_the_error_is_the_distance_to_the_truth(qtbot: QtBot, head: HeadView, ap
     assert appearance.heat == NO_TRUTH
     vertices = session.picture.shape.vertices
     without = picture_of(head)
+    captures._given = session.keypoints  # what is fitted is this frame's
     captures.truth = a_truth(vertices + np.float32([3, 0, 4]))
     captures.truth_changed.emit(captures.truth)
     assert appearance.heat.values == pytest.approx(np.full(len(vertices), 5.0), abs=1e-3)
@@ -127,6 +129,21 @@ def test_the_error_is_the_distance_to_the_truth(qtbot: QtBot, head: HeadView, ap
     assert "open an avatar of the same capture" in appearance.heat
     appearance.set_mode("textured")
     assert appearance.heat is None
+
+
+def test_the_error_is_not_told_of_another_observation(qtbot: QtBot, head: HeadView, tmp_path: Path) -> None:
+    """Keypoints that were opened after a frame are not compared with it."""
+    session = head._session
+    appearance, captures = session.part(Appearance), session.part(Captures)
+    captures._given, captures.truth = session.keypoints, a_truth(session.picture.shape.vertices + 1)
+    captures.truth_changed.emit(captures.truth)
+    appearance.set_mode("error")
+    assert isinstance(appearance.heat, Heat)
+    session.move_keypoints({0: (0.4, 0.4)})
+    assert isinstance(appearance.heat, Heat)  # dragged since, it is still the frame
+    session.save_keypoints(str(tmp_path / "others.json"))
+    session.open_keypoints(str(tmp_path / "others.json"))
+    assert appearance.heat == NOT_A_FRAME
 
 
 def test_the_deviation_is_the_posteriors(head: HeadView, appearance: Appearance) -> None:

@@ -32,6 +32,7 @@ from lipflow_studio.document import Document, Source
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.observing import observation_of
+from lipflow_studio.opening import avatar_name
 from lipflow_studio.panels.compare_panel import ComparePanel, fill_adding
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.files import Files
@@ -112,6 +113,30 @@ def test_both_contenders_follow_the_observation(qtbot: QtBot, compared: Session)
     assert update.last > before.last  # a drag goes on
     far = moved(qtbot, compared, by=0.02)
     assert all(s.record.error < 2.0 for s in far.standings)
+    assert compared.problem is None
+
+
+def test_scripts_wait_until_all_fits_have_ended(qtbot: QtBot, compared: Session) -> None:
+    part, seen = compared.part(Compare), []
+    part.update_changed.connect(lambda update: seen.append(update))
+    steps = [
+        {"command": "set_fit_config", "kwargs": {"iterations": 40}},
+        {"drag": {"3": [0.05, 0.05]}, "seconds": 0.1},
+        {"wait_for": "compare", "timeout": 30},
+    ]
+    for more in ([], [{"command": "compare.restart"}, {"wait_for": "compare"}]):
+        player = script.Player(compared, steps + more, compared)
+        with qtbot.waitSignal(player.finished, timeout=30_000):
+            player.start()
+        assert part.at_rest
+        assert any(update is not None and update.running for update in seen)
+        assert not part.update.running
+        assert all(standing.record.iteration > 0 for standing in part.update.standings)
+        seen.clear()
+    part.restart()
+    assert not part.at_rest  # what is known is of the fits before
+    part.stop()
+    assert part.at_rest
     assert compared.problem is None
 
 
@@ -527,8 +552,10 @@ def test_the_comparison_takes_the_heads_place(
 
 def test_names_tell_contenders_apart() -> None:
     files = ["/a/dam/seed-0/avatar.safetensors", "/a/kl/seed-0/avatar.safetensors", "/b/one.safetensors", "tiny"]
-    contenders = [Contender(file, Path(file).parent.name if "seed" in file else Path(file).stem) for file in files]
+    contenders = [Contender(file, avatar_name(Path(file))) for file in files]
     assert titles_of(contenders) == ["dam/seed-0", "kl/seed-0", "one", "tiny"]
+    runs = [f"/{subject}/dam/seed-0/avatar.safetensors" for subject in "ab"]
+    assert titles_of([Contender(run, avatar_name(Path(run))) for run in runs]) == ["a/dam/seed-0", "b/dam/seed-0"]
     assert titles_of([contenders[3], replace(contenders[3], prior="standard-normal")]) == ["tiny", "tiny"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,16 @@ def test_sheets_open_beside_the_window(qtbot: QtBot, session: Session, make_wind
     session.part(Desk).show_sheet("tea")
     assert "expected shortcuts or about or licences" in session.problem.line
     sheet.close()
+
+
+def test_ffmpeg_is_named_with_its_licence(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:
+    """It is no Python package, yet it comes with one."""
+    window = make_window(session)
+    session.part(Desk).show_sheet("about")
+    (about,) = window.findChildren(dialogs.About)
+    assert re.search(r"ffmpeg, in imageio-ffmpeg\s+\S.*, GNU GPL 3 or later", about.text.toPlainText())
+    about.close()
+    assert "GNU GPL 3 or later" in dialogs.licence_sheet()
 
 
 def test_every_button_says_what_it_does(session: Session, make_window: MakeWindow) -> None:

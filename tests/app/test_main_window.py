@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,6 +118,23 @@ def test_files_dropped_on_the_window_are_opened(
     drop(window, [avatar_files["tiny-kpt"]])
     wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
     assert "tiny-kpt" in window.windowTitle()
+
+
+def test_runs_that_differ_in_their_seed_are_told_apart(
+    qtbot: QtBot, empty_session: Session, make_window: MakeWindow, avatar_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """The file of a run is called after its folder, and after the one above where that is only a seed."""
+    window, busy = make_window(empty_session), []
+    empty_session.busy_changed.connect(busy.append)
+    for folder, name in (("dam/seed-0", "dam/seed-0"), ("flow/seed-0", "flow/seed-0"), ("a/my run", "my run")):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(avatar_files["tiny-kpt"], tmp_path / folder / "avatar.safetensors")
+        empty_session.open_avatar(str(tmp_path / folder))
+        wait_for(qtbot, lambda: not empty_session.loading)
+        assert empty_session.avatar_info.name == name
+        assert f"  {name}  " in window.windowTitle()
+        assert f"Opening {name}" in busy
+    assert empty_session.problem is None
 
 
 def test_the_headset_panel_takes_whatever_is_dropped_on_it(

@@ -12,13 +12,23 @@ import torch
 from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
-from lipflow.observation_files import load_camera
+from lipflow.observation_files import in_display_gamma, load_camera
 from lipflow.observation_files import load_frontal as load_photograph
 from lipflow.observation_files import load_keypoints as read_keypoints
 from lipflow.observation_files import save_keypoints as write_keypoints
 from lipflow_studio.commands import command
 from lipflow_studio.document import AvatarInfo, Document, FrontalImage, HeadsetImages, KeypointSet, Source
-from lipflow_studio.opening import avatar_file, in_camera_order, is_photograph, kind_of, load_avatar, load_headset
+from lipflow_studio.opening import (
+    AVATAR_FILE,
+    avatar_file,
+    avatar_name,
+    frontal_kind,
+    in_camera_order,
+    is_photograph,
+    kind_of,
+    load_avatar,
+    load_headset,
+)
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -47,7 +57,8 @@ def open_avatar(session: Session, which: str) -> None:
     def load() -> tuple[Avatar, AvatarInfo]:
         return load_avatar(avatar_file(which), session.device)
 
-    session.runner.load(f"Opening {Path(which).stem}", load, use)
+    file = Path(which) / AVATAR_FILE if Path(which).is_dir() else Path(which)
+    session.runner.load(f"Opening {avatar_name(file)}", load, use)
 
 
 @command()
@@ -117,10 +128,11 @@ def open_headset_images(session: Session, paths: list[str]) -> None:
 
 
 @command()
-def open_frontal(session: Session, paths: list[str], display_gamma: bool = False) -> None:
+def open_frontal(session: Session, paths: list[str], display_gamma: bool | None = None) -> None:
     """Open a photograph and its camera (two files in any order) and fit to it.
 
-    Its values are linear, as captures store them; ``display_gamma`` says that it is an ordinary picture.
+    ``display_gamma`` says whether it is in display gamma, as ordinary pictures are, or linear, as captures store
+    theirs. None: as the camera's file says, else a JPEG is in display gamma and any other linear.
     """
     files = [Path(path) for path in paths]
     if not is_photograph(files):
@@ -129,14 +141,17 @@ def open_frontal(session: Session, paths: list[str], display_gamma: bool = False
         return
     camera_file, image_file = sorted(files, key=lambda path: path.suffix.lower() != ".json")
 
-    def load() -> FrontalImage:
+    def load() -> tuple[FrontalImage, bool]:
         camera = load_camera(camera_file)
-        image = load_photograph(image_file, camera.size, display_gamma=display_gamma)
-        return FrontalImage(image.numpy().copy(), camera, image_file.name)
+        gamma = in_display_gamma(image_file, camera_file) if display_gamma is None else display_gamma
+        image = load_photograph(image_file, camera.size, display_gamma=gamma)
+        return FrontalImage(image.numpy().copy(), camera, image_file.name), gamma
 
-    def use(frontal: FrontalImage) -> None:
+    def use(loaded: tuple[FrontalImage, bool]) -> None:
+        frontal, gamma = loaded
         session.edit("open frontal image", restart=True, frontal=frontal, source=Source.FRONTAL)
-        session.opened.emit("frontal", paths)
+        session.opened.emit(frontal_kind(display_gamma), paths)
+        session.told.emit(f"Opened {frontal.name}: its values are {'in display gamma' if gamma else 'linear'}")
 
     if session.avatar_info is None:
         session.report(InputError("frontal image", expected="an open avatar", got="none"))

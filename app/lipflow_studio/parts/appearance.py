@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 NO_TRUTH = "No true mesh to compare with: open a capture and load one of its frames"
+NOT_A_FRAME = "The face is not fitted to a capture's frame: load one to compare with its mesh"
 NO_POSTERIOR = "No posterior yet: fit something, then sample it (Shift+U)"
 SAMPLING = "Sampling the posterior…"
 FORMATS = (".png", ".jpg", ".jpeg")
@@ -54,6 +55,9 @@ class Appearance(Part):
         changes = (
             session.avatar_changed,
             session.picture_changed,
+            session.source_changed,
+            session.headset_changed,
+            session.frontal_changed,
             captures.truth_changed,
             posterior.deviation_changed,
             posterior.stale_changed,
@@ -193,9 +197,10 @@ def heat_of(session: Session, mode: str) -> Heat | str | None:
 
 
 def _error(session: Session) -> Heat | str:
-    truth, picture = session.part(Captures).truth, session.picture
+    captures, picture = session.part(Captures), session.picture
+    truth = captures.truth_of_observation
     if truth is None or picture is None:
-        return NO_TRUTH
+        return NO_TRUTH if captures.truth is None else NOT_A_FRAME
     found, true = picture.shape.vertices, truth.vertices
     if len(found) != len(true):
         has, wants = f"{len(true):,} vertices", f"{len(found):,}"

@@ -56,6 +56,11 @@ class Part(QObject):
         """Whether it is opening something that the next command of a script may be about."""
         return False
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether what it fits has come to its end; scripts wait for it."""
+        return True
+
     def close(self) -> bool:
         """End what it runs; True if nothing is left."""
         return True

@@ -95,6 +95,7 @@ class Captures(Part):
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         session.avatar_changed.connect(lambda _: self._forget_figures())
+        session.opened.connect(lambda kind, _: self._leave_frame() if kind == "keypoints" else None)
 
     # Commands
 
@@ -344,11 +345,13 @@ class Captures(Part):
             session.report(loaded.error)
             return
         self._put_frame(loaded.id)
-        self._put_truth(loaded.truth)
-        self._loaded_at = time.monotonic()
-        if self._returning == loaded.id:
+        returns = self._returning == loaded.id
+        if returns:
             self._returning = None
             self._given = next(getattr(session, k.field) for k in KINDS.values() if k.source is session.source)
+        self._put_truth(loaded.truth)
+        self._loaded_at = time.monotonic()
+        if returns:
             return
         # A sequence is one step to undo, and each frame goes on from the face before.
         text = f"play {segment}" if self.playing else f"load {loaded.id}"
@@ -386,6 +389,11 @@ class Captures(Part):
         if code is not None and code is not self._judged and now - self._judged_at > FIGURES_S:
             self._judged, self._judged_at = code, now
             self._judge.send(FigureRequest(session.avatar, code, self.truth))
+
+    def _leave_frame(self) -> None:
+        """Keypoints of a file are not the frame's, whatever was loaded before them."""
+        self._given = None
+        self.truth_changed.emit(self.truth)
 
     def _is_of_frame(self) -> bool:
         """Whether what is fitted is still this frame: keypoints that were dragged since are, other images are not."""

@@ -18,7 +18,7 @@ from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare
 from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, Contender, Standing
 from lipflow_studio.document import AvatarInfo, Source
 from lipflow_studio.observing import DRIVES, observation_of
-from lipflow_studio.opening import avatar_file, load_avatar
+from lipflow_studio.opening import avatar_file, avatar_name, load_avatar
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.workers import Failure, Worker
@@ -138,8 +138,8 @@ class Compare(Part):
     @command()
     def restart(self) -> None:
         """All fits begin anew where the configuration says: the prior's guess, zero or a sample."""
-        self._put_at(LIVE)
-        self._send(CompareRequest(restart=True))
+        self._given = None, None  # as another observation
+        self._follow()
 
     @command(same=lambda at: "scrub")
     def scrub(self, at: int) -> None:
@@ -172,6 +172,13 @@ class Compare(Part):
     def running(self) -> bool:
         """Whether a contender's fit goes on."""
         return self.update is not None and self.update.running
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all contenders are there and their fits to the present observation have come to their end."""
+        if self.busy or self._worker is None:
+            return not self.busy
+        return self.update is not None and self.update.task == self._serial and not self.running
 
     def saved(self) -> Mapping[str, Any]:
         kept = [{"which": c.which, "prior": c.prior} for c in self.contenders if c.which]
@@ -220,8 +227,7 @@ class Compare(Part):
         if which:
             path = avatar_file(which)
             name = which if embedded.embedded_avatars().get(which) == path else str(path.absolute())
-            title = path.parent.name if path.name == "avatar.safetensors" else path.stem
-            contender = Contender(name, title, prior)
+            contender = Contender(name, avatar_name(path.absolute()), prior)
             loaded = self._loaded_already(path)
             if loaded is None:
                 self._waiting.append(contender)
