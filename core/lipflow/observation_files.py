@@ -26,6 +26,8 @@ from lipflow.files import write_json
 from lipflow.observations import HMC_VIEWS, LANDMARK_COUNT
 
 HMC_NAMES = ("mouth", "left eye", "right eye")
+CAMERAS = ("mouth", "left", "right")  # what names of files say of the headset's cameras
+JPEG = (".jpg", ".jpeg")  # of ordinary pictures; captures and renderers write PNG and TIFF
 MAX_TEXT_BYTES = 1 << 20
 MAX_NOT_RIGID = 1e-2  # how far RᵀR may be from the identity
 
@@ -63,7 +65,7 @@ def load_keypoints(path: Path, names: Sequence[str] | None = None) -> Keypoints:
     if w.min() < 0:
         raise InputError(what, expected="weights of at least 0", got=f"{w.min():.4g}")
     if given_names is not None and names is not None:
-        order = _order(given_names, names, what)
+        order = name_order(given_names, names, what)
         xy, w = xy[order], w[order]
     return Keypoints(torch.from_numpy(xy), torch.from_numpy(w))
 
@@ -93,6 +95,18 @@ def load_hmc(paths: Sequence[Path], size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(np.stack(images).astype(np.float32) / 255)
 
 
+def camera_named(name: str) -> str | None:
+    """Which of ``CAMERAS`` a file or folder is named after; None where none or several stand in its name."""
+    named = [camera for camera in CAMERAS if camera in name.lower()]
+    return named[0] if len(named) == 1 else None
+
+
+def in_camera_order(files: list[Path]) -> list[Path]:
+    """Sort files named after their cameras as mouth, left, right; keep the given order where names do not say."""
+    named = {camera_named(file.stem): file for file in files}
+    return [named[camera] for camera in CAMERAS] if named.keys() == set(CAMERAS) and len(files) == HMC_VIEWS else files
+
+
 def load_frontal(path: Path, size: tuple[int, int], *, display_gamma: bool = False) -> Tensor:
     """Read a colour photograph: [3, H, W] linear RGB in [0, 1]. ``size`` is its camera's (height, width).
 
@@ -108,6 +122,20 @@ def load_frontal(path: Path, size: tuple[int, int], *, display_gamma: bool = Fal
     return values**DISPLAY_GAMMA if display_gamma else values
 
 
+def in_display_gamma(image: Path, camera: Path) -> bool:
+    """Whether a photograph is in display gamma, not linear: as its camera's file says (``"gamma": true`` or ``false``);
+    where that says nothing, a JPEG is, any other file is not.
+
+    Raises:
+        InputError: a camera's file that cannot be read, or a gamma that is neither.
+    """
+    body = _camera_body(camera)
+    said = body.get("gamma", image.suffix.lower() in JPEG)
+    if not isinstance(said, bool):
+        raise InputError(f"camera {camera}: gamma", expected="true or false", got=_shortly(said))
+    return said
+
+
 def load_mask(path: Path, size: tuple[int, int]) -> Tensor:
     """Read a mask: [H, W] of 0 and 1, from an image of that (height, width): 1 from the middle gray on.
 
@@ -118,7 +146,8 @@ def load_mask(path: Path, size: tuple[int, int]) -> Tensor:
 
 
 def load_camera(path: Path) -> Camera:
-    """Read one camera from JSON: ``{"K": 3×3, "R": 3×3, "t": [3], "size": [height, width]}``.
+    """Read one camera from JSON: ``{"K": 3×3, "R": 3×3, "t": [3], "size": [height, width]}``; ``in_display_gamma``
+    reads what it may say of its photograph.
 
     In the convention of ``lipflow.camera``: millimetres, head frame -> camera frame (x right, y down, z forward),
     pixel centres at whole numbers.
@@ -126,9 +155,7 @@ def load_camera(path: Path) -> Camera:
     Raises:
         InputError: an unreadable file, a missing field, a K that is no pinhole's, an R that is no rotation.
     """
-    what, body = f"camera {path}", _parse_json(_read_text(path, "camera"), f"camera {path}")
-    if not isinstance(body, dict) or not {"K", "R", "t", "size"} <= body.keys():
-        raise InputError(what, expected="an object with K, R, t and size", got=_shortly(body))
+    what, body = f"camera {path}", _camera_body(path)
     K, R = (_numbers(body[name], (3, 3), f"{what}: {name}") for name in ("K", "R"))
     t, size = _numbers(body["t"], (3,), f"{what}: t"), _numbers(body["size"], (2,), f"{what}: size")
     height, width = (int(s) for s in size)
@@ -141,10 +168,17 @@ def load_camera(path: Path) -> Camera:
     return Camera(torch.from_numpy(K), torch.from_numpy(R), torch.from_numpy(t), (height, width))
 
 
-def save_camera(path: Path, camera: Camera) -> None:
-    """Write one camera so that ``load_camera`` reads it."""
+def save_camera(path: Path, camera: Camera, *, gamma: bool | None = None) -> None:
+    """Write one camera so that ``load_camera`` reads it; with ``gamma`` it says how its photograph is kept."""
     fields = {"K": camera.K.tolist(), "R": camera.R.tolist(), "t": camera.t.tolist(), "size": list(camera.size)}
-    write_json(path, fields)
+    write_json(path, fields if gamma is None else fields | {"gamma": gamma})
+
+
+def _camera_body(path: Path) -> dict[str, object]:
+    body = _parse_json(_read_text(path, "camera"), f"camera {path}")
+    if not isinstance(body, dict) or not {"K", "R", "t", "size"} <= body.keys():
+        raise InputError(f"camera {path}", expected="an object with K, R, t and size", got=_shortly(body))
+    return body
 
 
 def _read_text(path: Path, kind: str) -> str:
@@ -220,8 +254,12 @@ def _numbers(values: object, shape: tuple[int, ...], what: str) -> npt.NDArray[n
         return np.asarray(walk(values, 0), np.float32).reshape(shape)
 
 
-def _order(given: object, wanted: Sequence[str], what: str) -> npt.NDArray[np.int64]:
-    """Positions in the file of the wanted names."""
+def name_order(given: object, wanted: Sequence[str], what: str) -> npt.NDArray[np.int64]:
+    """Positions in a file's names of the wanted ones.
+
+    Raises:
+        InputError: if they are not the same names, each once.
+    """
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise InputError(what, expected="a list of names", got=_shortly(given))
     position = {name: i for i, name in enumerate(given)}
