@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QDockWidget, QFileDialog, QMenu
 
 from lipflow import embedded
 from lipflow_studio.actions import ACTIONS, ActionRow, Ask
-from lipflow_studio.opening import KINDS
+from lipflow_studio.opening import REOPENED, FileKind
 from lipflow_studio.panels.compare_panel import fill_adding
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.headset_display import HeadsetDisplay
@@ -139,22 +139,21 @@ def _embedded(window: MainWindow, menu: QMenu) -> None:
 def _recent(window: MainWindow, menu: QMenu) -> None:
     menu.clear()
     session: Session = window.session
-    for kind in KINDS:
+    for kind in REOPENED:
         entries = session.part(Recent).files(kind.name)
         if entries:
             menu.addSeparator()
             menu.addAction(kind.heading).setEnabled(False)
         for paths in entries:
-            given = paths if kind.several else paths[0]
-            action = menu.addAction(_shortened(paths), functools.partial(_give, session, kind.command, given, paths))
+            action = menu.addAction(_shortened(paths), functools.partial(_reopen, session, kind, paths))
             action.setToolTip("\n".join(paths))
     if menu.isEmpty():
         menu.addAction("Nothing was opened yet").setEnabled(False)
 
 
-def _give(session: Session, command: str, given: object, paths: list[str]) -> None:
+def _reopen(session: Session, kind: FileKind, paths: list[str]) -> None:
     if session.part(Desk).may_replace(paths):
-        session.give(command, given)
+        session.part(Recent).reopen(kind, paths)
 
 
 def _shortened(paths: list[str]) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
@@ -16,6 +20,7 @@ from lipflow.avatar import Avatar
 from lipflow.observation_files import save_camera
 from lipflow.observations import FrontalObservation
 from lipflow_studio.document import Source
+from lipflow_studio.main_window import MainWindow
 from lipflow_studio.opening import kind_of
 from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.parts.files import Files
@@ -85,12 +90,68 @@ def test_it_is_opened_fitted_shown_saved_and_undone(
 
 def test_an_ordinary_photograph_is_made_linear(qtbot: QtBot, opened: Session, photograph: list[Path]) -> None:
     paths = [str(path) for path in photograph]
-    opened.open_frontal(paths)
-    wait_for(qtbot, lambda: opened.frontal is not None)
-    linear = opened.frontal.image
-    opened.open_frontal(paths, display_gamma=True)
-    wait_for(qtbot, lambda: opened.frontal.image is not linear)
-    np.testing.assert_allclose(opened.frontal.image, linear**2, atol=1e-6)
+    linear = read(qtbot, opened, lambda: opened.open_frontal(paths))
+    made = read(qtbot, opened, lambda: opened.open_frontal(paths, display_gamma=True))
+    np.testing.assert_allclose(made, linear**2, atol=1e-6)
+
+
+def read(qtbot: QtBot, session: Session, give: Callable[[], None]) -> np.ndarray:
+    """The image that a command opens."""
+    before = session.frontal
+    give()
+    wait_for(qtbot, lambda: session.frontal is not before or session.problem is not None)
+    assert session.problem is None
+    return session.frontal.image
+
+
+@pytest.fixture
+def jpeg(photograph: list[Path], tmp_path: Path) -> list[str]:
+    """An ordinary photograph and its camera."""
+    Image.open(photograph[0]).save(tmp_path / "photo.jpg", quality=100, subsampling=0)
+    (tmp_path / "camera.json").write_bytes(photograph[1].read_bytes())
+    return [str(tmp_path / "photo.jpg"), str(tmp_path / "camera.json")]
+
+
+def test_a_jpeg_is_an_ordinary_photograph_and_the_status_bar_says_so(
+    qtbot: QtBot, opened: Session, photograph: list[Path], jpeg: list[str]
+) -> None:
+    told: list[str] = []
+    opened.told.connect(told.append)
+    png = [str(path) for path in photograph]
+    linear = read(qtbot, opened, lambda: opened.open(png))
+    assert told[-1] == "Opened photo.png: its values are linear"
+    gamma = read(qtbot, opened, lambda: opened.open(jpeg))
+    assert told[-1] == "Opened photo.jpg: its values are in display gamma"
+    assert gamma.mean() < 0.9 * linear.mean()
+    camera = json.loads(Path(jpeg[1]).read_text())
+    Path(jpeg[1]).write_text(json.dumps(camera | {"gamma": False}))
+    np.testing.assert_allclose(read(qtbot, opened, lambda: opened.open(jpeg)), gamma**0.5, atol=1e-6)
+
+
+def test_recent_files_are_opened_as_they_were_and_forgotten_once_they_are_gone(
+    qtbot: QtBot, opened: Session, photograph: list[Path], jpeg: list[str], make_window: Callable[[Session], MainWindow]
+) -> None:
+    window, paths = make_window(opened), [str(path) for path in photograph]
+    for gamma in (True, False):
+        open_frontal = functools.partial(opened.open_frontal, paths, display_gamma=gamma)
+        images = read(qtbot, opened, open_frontal)
+        again = read(qtbot, opened, lambda: recent(window, paths[0]).trigger())
+        np.testing.assert_array_equal(again, images)
+        assert opened.recorded[-1] == {"command": "open_frontal", "args": [paths], "kwargs": {"display_gamma": gamma}}
+        opened.part(Recent).clear()
+    read(qtbot, opened, lambda: opened.open(jpeg))
+    Path(jpeg[0]).unlink()
+    recent(window, jpeg[0]).trigger()
+    wait_for(qtbot, lambda: opened.problem is not None)
+    assert "photo.jpg" in opened.problem.line
+    assert opened.part(Recent).files("frontal") == []
+
+
+def recent(window: MainWindow, path: str) -> QAction:
+    """The entry of a file among the recent ones."""
+    menu = next(menu for menu in window.findChildren(QMenu) if menu.title() == "Open recent")
+    menu.aboutToShow.emit()
+    return next(action for action in menu.actions() if action.toolTip().startswith(path))
 
 
 @pytest.mark.parametrize("broken", ["gray", "size", "camera", "no camera", "nothing"])

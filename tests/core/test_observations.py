@@ -328,6 +328,18 @@ def test_a_camera_survives_its_file(folder, avatar):
         assert torch.equal(getattr(read, name), getattr(avatar.keypoint_camera, name))
 
 
+def test_a_photograph_is_in_display_gamma_as_its_camera_or_else_its_kind_says(folder, avatar):
+    camera = folder / "camera.json"
+    for name, usual in {"a.jpg": True, "a.JPEG": True, "a.png": False, "a.tif": False}.items():
+        for said, expected in ((None, usual), (True, True), (False, False)):
+            files.save_camera(camera, avatar.keypoint_camera, gamma=said)
+            assert files.load_camera(camera).size == avatar.keypoint_camera.size
+            assert files.in_display_gamma(folder / name, camera) is expected, (said, name)
+    camera.write_text(json.dumps(json.loads(camera.read_text()) | {"gamma": 2.2}))
+    with pytest.raises(InputError, match=r"gamma: expected true or false, got 2\.2"):
+        files.in_display_gamma(folder / "a.png", camera)
+
+
 def test_images_are_read_as_they_are(folder):
     gray = np.random.default_rng(1).integers(0, 256, (3, *TINY_HMC), np.uint8)
     paths = [folder / f"{k}.png" for k in range(3)]

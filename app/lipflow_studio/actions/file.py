@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ANYTHING = "All that can be opened (*.lipflow *.safetensors *.json *.csv *.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
 IMAGES = "Images (*.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
 AVATARS = "Avatars (*.safetensors)"
+PHOTOGRAPH = "Image and camera (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.json)"
 KEYPOINTS = "Keypoints (*.json *.csv)"
 SCRIPTS = "Scripts (*.json)"
 SESSIONS = "Sessions (*.lipflow)"
@@ -95,8 +96,9 @@ ROWS = (
         "Open frontal image and camera…",
         (),
         lambda s, paths: s.open_frontal(paths),
-        "A photograph with linear values, and a JSON file with K, R, t and size",
-        ask=Ask("Open a frontal image and its camera", "Image and camera (*.png *.jpg *.jpeg *.tif *.json)", True),
+        "A photograph, and a JSON file with K, R, t and size; JPEG is read as display gamma, PNG and TIFF as linear,\n"
+        'unless the JSON file says "gamma": true or false',
+        ask=Ask("Open a frontal image and its camera", PHOTOGRAPH, True),
         enabled=has_avatar,
     ),
     ActionRow(
@@ -105,8 +107,8 @@ ROWS = (
         "Open ordinary photograph and camera…",
         (),
         lambda s, paths: s.open_frontal(paths, display_gamma=True),
-        "The same in display gamma, as cameras and phones write it",
-        ask=Ask("Open a photograph and its camera", "Image and camera (*.png *.jpg *.jpeg *.tif *.json)", True),
+        "The same, read as display gamma whatever it is, as cameras and phones write it",
+        ask=Ask("Open a photograph and its camera", PHOTOGRAPH, True),
         enabled=has_avatar,
     ),
     ActionRow(

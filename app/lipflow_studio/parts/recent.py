@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from PySide6.QtCore import Signal
 
 from lipflow_studio.commands import command
-from lipflow_studio.opening import KINDS
+from lipflow_studio.opening import REOPENED, FileKind
 from lipflow_studio.parts.base import Part
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ class Recent(Part):
     @command()
     def clear(self) -> None:
         """Forget all of them."""
-        for kind in KINDS:
+        for kind in REOPENED:
             self._put(kind.name, [])
 
-    def forget(self, kind: str, paths: list[str]) -> None:
-        """Leave out an entry whose files are gone."""
-        self._put(kind, [entry for entry in self.files(kind) if entry != paths])
+    def reopen(self, kind: FileKind, paths: list[str]) -> None:
+        """Open an entry as it was opened: gives the command that does it. One whose files are gone is left out."""
+        self.session.give(kind.command, paths if kind.several else paths[0], **kind.options)
+        if not all(Path(path).exists() for path in paths):
+            self._put(kind.name, [entry for entry in self.files(kind.name) if entry != paths])
 
     def _remember(self, kind: str, paths: list[str]) -> None:
         absolute = [str(Path(path).absolute()) if Path(path).exists() else path for path in paths]

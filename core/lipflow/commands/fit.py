@@ -21,7 +21,7 @@ from lipflow.export import ExportProgress, write_fit_results
 from lipflow.export_codes import CODE_FORMATS, CodeSequence, save_codes
 from lipflow.export_video import code_video, turntable
 from lipflow.fitting import FitConfig, FitState, fit
-from lipflow.observation_files import load_camera, load_frontal, load_hmc, load_keypoints
+from lipflow.observation_files import in_display_gamma, load_camera, load_frontal, load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 
 
@@ -38,11 +38,12 @@ class FitInput:
     keypoints: Path | None = None
     """136 keypoints divided by the image's width and height: JSON or CSV."""
     frontal: Path | None = None
-    """A frontal photograph, linear RGB as captures store it; needs --camera."""
+    """A frontal photograph: linear PNG or TIFF as captures store it, or JPEG in display gamma; needs --camera."""
     camera: Path | None = None
-    """The camera of the frontal photograph or of the keypoints: JSON with K, R, t, size (head frame, mm)."""
+    """The camera of the frontal photograph or of the keypoints: JSON with K, R, t, size (head frame, mm); "gamma": true
+    or false in it says how the photograph is kept."""
     display_gamma: bool = False
-    """The frontal photograph is in display gamma, as ordinary pictures are."""
+    """The frontal photograph is in display gamma, whatever its file and its camera's say."""
     iterations: int | None = None
     """At most so many; the default suits the observation."""
     prior_weight: float | None = None
@@ -77,7 +78,8 @@ class FitInput:
         if self.camera is None or self.frontal is None:
             raise InputError("fit --frontal", expected="--camera FILE beside it", got="none")
         camera = load_camera(self.camera)
-        image = load_frontal(self.frontal, camera.size, display_gamma=self.display_gamma)
+        display_gamma = self.display_gamma or in_display_gamma(self.frontal, self.camera)
+        image = load_frontal(self.frontal, camera.size, display_gamma=display_gamma)
         return FrontalObservation(image, camera)
 
     def _config(self, observation: Observation, avatar: Avatar) -> FitConfig:
