@@ -14,7 +14,7 @@ SYSTEM = {
     errno.EACCES: "no permission; choose another place",
     errno.EPERM: "no permission; choose another place",
     errno.EROFS: "the disk is read-only; choose another place",
-    errno.ENOENT: "it is not there any more",
+    errno.ENOENT: "there is no such file; choose another one",
     errno.ENOTDIR: "a part of its path is no folder; choose another place",
 }
 
@@ -27,6 +27,10 @@ def describe_error(error: BaseException, details: str = "") -> Problem:
 
 def _line(error: BaseException) -> str:
     if isinstance(error, InputError):
+        cause = error.__cause__
+        # Of a file that cannot be read at all, it does not help to say what should be inside.
+        if isinstance(cause, OSError) and cause.errno in SYSTEM:
+            return f"{error.what}: {SYSTEM[cause.errno]}"
         return str(error)
     if isinstance(error, OSError) and error.errno in SYSTEM:
         where = error.filename2 or error.filename

@@ -52,6 +52,6 @@ class StatusBar(QStatusBar):
         """Once something was rendered for the keypoints, the backend is loaded and can be named at no cost."""
         if self._backend.isHidden() and picture.frontal is not None:
             name = self._session.renderer
-            self._backend.setText(name.split(" (")[0] + " renderer")
+            self._backend.setText(f"{name.split(' (')[0].upper()} renderer")
             self._backend.setToolTip(f"What renders for the fit: {name}")
             self._backend.show()

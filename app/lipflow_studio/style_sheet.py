@@ -103,10 +103,13 @@ def style_sheet(t: Theme) -> str:
     QFrame#dropZone {{ background: {t.field}; border: 1px dashed {t.line_hover}; border-radius: 8px; }}
     QTreeView, QListView#runs {{ background: {t.field}; color: {t.text}; border: 1px solid {t.line}; border-radius: 6px;
         outline: none; selection-background-color: {t.accent_dim}; selection-color: {t.text}; }}
+    QTreeView::item {{ padding-right: 4px; }}
     QTreeView::item:hover {{ background: {t.hover}; }}
     QTreeView::item:selected {{ background: {t.accent_dim}; color: {t.text}; }}
     QTabBar {{ qproperty-drawBase: 0; }}
     QTabWidget::pane {{ border: none; }}
+    QTabWidget QTabBar::tab {{ background: transparent; }}
+    QPlainTextEdit#log {{ font-family: "DejaVu Sans Mono", "Consolas", monospace; font-size: 11px; }}
     QTabBar::tab {{ background: {t.window}; color: {t.muted}; padding: 5px 12px; border: none; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-bottom: 2px solid {t.accent}; }}
     QTextBrowser {{ background: {t.field}; border: 1px solid {t.line}; border-radius: 6px; padding: 6px; }}

@@ -275,3 +275,12 @@ def test_damaged_settings_are_the_defaults(tmp_path: Path, damage: str) -> None:
     window = MainWindow(session)
     assert window.width() == 1280
     window.close()
+
+
+def test_a_file_that_is_gone_is_told_once_and_plainly(qtbot: QtBot, session: Session, tmp_path: Path) -> None:
+    wait_for_face(qtbot, session)
+    session.open_keypoints(str(tmp_path / "gone.json"))
+    assert session.problem.line == f"keypoints {tmp_path / 'gone.json'}: there is no such file; choose another one"
+    (tmp_path / "bad.json").write_text("{")
+    session.open_keypoints(str(tmp_path / "bad.json"))
+    assert "expected JSON" in session.problem.line  # what is wrong inside is told

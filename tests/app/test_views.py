@@ -13,15 +13,19 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
+from lipflow.capture import FrameId
+from lipflow_studio.capture_work import Figures
 from lipflow_studio.demo import drop
 from lipflow_studio.document import Source, Status
 from lipflow_studio.orbit import PRESETS
 from lipflow_studio.panels.fit_panel import CHOICES, FitPanel
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.views.curve_view import CurveView
 from lipflow_studio.views.head_view import HeadView
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
+from lipflow_studio.views.scalar_plot import ScalarPlot
 from lipflow_studio.widgets.banner import Banner
 
 LEFT, RIGHT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.MouseButton.NoButton
@@ -314,6 +318,23 @@ def test_drawing_announces_the_observation_that_is_on_the_screen(
     wait_for(qtbot, lambda: 1 in seen)
 
 
+def test_the_truths_readings_stand_there_where_there_is_a_truth(panel: FitPanel, session: Session) -> None:
+    captures = session.part(Captures)
+
+    def shown() -> dict[str, str]:
+        return {name: panel.readings[name].text() for name in ("psnr", "mesh") if panel.readings[name].isVisible()}
+
+    assert shown() == {}
+    for figures, expected in (
+        (Figures(FrameId("E001", 1), 31.234, 1.256), {"psnr": "31.23", "mesh": "1.26"}),
+        (Figures(FrameId("E001", 1), 31.5, None), {"psnr": "31.50"}),  # tracked with another mesh
+        (None, {}),
+    ):
+        captures.figures_changed.emit(figures)
+        assert shown() == expected
+    assert panel.readings["energy"].isVisible()
+
+
 # Headset
 
 
@@ -335,6 +356,14 @@ def test_dropped_images_are_opened_and_shown_with_render_and_error(
 
 
 # Curves and banner
+
+
+def test_a_low_logarithmic_axis_writes_few_numbers(qtbot: QtBot) -> None:
+    plot = ScalarPlot("losses")
+    qtbot.addWidget(plot)
+    axis = plot.plot.getPlotItem().getAxis("left")
+    decade = [float(np.log10(n)) for n in range(1, 11)]
+    assert sum(bool(text) for text in axis.logTickStrings(decade, 1.0, None)) == 4
 
 
 def test_curves_show_the_fits_history(qtbot: QtBot, session: Session) -> None:

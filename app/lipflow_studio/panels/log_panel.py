@@ -20,7 +20,7 @@ class LogPanel(QWidget):
         self.text = dressed(QPlainTextEdit(), "log")
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(KEPT)
-        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         bar, row = strip(left=6)
         self.copy_button = button("copy", "Copy all", "Copy the whole log to the clipboard", self.copy)
         self.clear_button = button("reset", "Clear", "Empty the log", self._log.clear)

@@ -78,6 +78,7 @@ class CaptureTree(QTreeWidget):
     def _add(self, segment: SegmentInfo) -> None:
         row = QTreeWidgetItem(self, [segment.name, f"{segment.split} · {len(segment.frames)}"])
         row.setForeground(1, QColor(current().muted))
+        row.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         row.setSizeHint(0, QSize(60, SEGMENT_HEIGHT))
         use = SPLITS.get(segment.split, "neither training nor test")
         row.setToolTip(0, f"{segment.name}: {len(segment.frames)} frames, for {use}")

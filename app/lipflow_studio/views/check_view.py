@@ -6,7 +6,7 @@ from html import escape
 
 from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QTextBrowser, QVBoxLayout, QWidget
 
 from lipflow_studio.capture_work import CaptureInfo, Checked
 from lipflow_studio.document import ByteArray
@@ -36,16 +36,13 @@ class CheckView(QWidget):
             box.setMinimumContentsLength(8)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.currentIndexChanged.connect(lambda _: self._show_picture())
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        row.addWidget(self.view, 1)
-        row.addWidget(self.kind, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 8, 8, 8)
         column.setSpacing(6)
         column.addWidget(self.run_button)
         column.addWidget(self.text, 2)
-        column.addLayout(row)
+        column.addWidget(self.view)
+        column.addWidget(self.kind)
         column.addWidget(self.picture, 3)
         captures = self._captures
         captures.checked_changed.connect(self._show)

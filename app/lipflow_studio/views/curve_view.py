@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from lipflow_studio.document import FitUpdate
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
+from lipflow_studio.views.scalar_plot import dress, plain_plot
 from lipflow_studio.widgets.make import dressed, label
 
 REDRAW_MS = 250  # plots are the dearest thing to draw in the window
@@ -25,7 +26,7 @@ class CurveView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 10, 4)
         layout.setSpacing(2)
-        self.energy, self.likelihood = _plot(), _plot()
+        self.energy, self.likelihood = plain_plot(), plain_plot()
         self.likelihood.setXLink(self.energy)
         self.energy.getPlotItem().getAxis("bottom").setStyle(showValues=False)
         self._total, self._data = self.energy.plot(), self.energy.plot()
@@ -53,11 +54,7 @@ class CurveView(QWidget):
         """Put the theme's colours on."""
         look = current()
         for plot in (self.energy, self.likelihood):
-            plot.setBackground(look.panel)
-            for side in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(side)
-                axis.setPen(pg.mkPen(look.line))
-                axis.setTextPen(pg.mkPen(look.muted))
+            dress(plot)
         for line, key in ((self._total, "energy"), (self._data, "data"), (self._log_p, "likelihood")):
             line.setPen(pg.mkPen(look.series[key], width=1.6))
         self._legends[0].setText(_legend(("Energy", "energy"), ("data part", "data")))
@@ -89,19 +86,3 @@ def _legend(*series: tuple[str, str]) -> str:
     """The plot's title: each curve's name in its colour."""
     colours = current().series
     return "&nbsp;&nbsp;&nbsp;".join(f"<span style='color:{colours[key]}'>{name}</span>" for name, key in series)
-
-
-def _plot() -> pg.PlotWidget:
-    plot = pg.PlotWidget()
-    plot.setFrameShape(plot.Shape.NoFrame)
-    item = plot.getPlotItem()
-    item.setMenuEnabled(False)
-    item.hideButtons()
-    item.setMouseEnabled(x=False, y=False)
-    item.showGrid(x=True, y=True, alpha=0.12)
-    for side in ("left", "bottom"):
-        axis = item.getAxis(side)
-        axis.setStyle(tickLength=-4, maxTickLevel=1, autoExpandTextSpace=False)
-    item.getAxis("left").setWidth(44)
-    item.getAxis("bottom").setHeight(18)
-    return plot

@@ -50,14 +50,15 @@ class RunRow(QStyledItemDelegate):
         rect: QRect = option.rect
         state: QStyle.StateFlag = option.state
         painter.save()
-        if state & QStyle.StateFlag.State_Selected:
+        chosen = bool(state & QStyle.StateFlag.State_Selected)
+        if chosen:
             painter.fillRect(rect, QColor(look.accent_dim))
         elif state & QStyle.StateFlag.State_MouseOver:
             painter.fillRect(rect, QColor(look.hover))
         inside = rect.adjusted(MARGIN, 3, -MARGIN, -BAR - 3)
         half = inside.height() // 2
         colour = _colour(run.state, look)
-        for top, text, ink in ((0, run.name, look.text), (half, told(run), colour)):
+        for top, text, ink in ((0, run.name, look.text), (half, told(run), look.text if chosen else colour)):
             line = QRect(inside.left(), inside.top() + top, inside.width(), half)
             painter.setPen(QColor(ink))
             shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, line.width())

@@ -15,6 +15,7 @@ from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import dressed, label
 
 NOTHING = "nothing logged yet"
+WRITTEN = (1.0, 2.0, 5.0, 10.0)
 WIDEST = 2000  # points of a curve that are drawn: more than the plot has pixels
 
 
@@ -141,9 +142,17 @@ class ScalarPlot(QWidget):
         self.choice.setToolTip(row.tip or "Which scalars are drawn")
 
 
+class _Axis(pg.AxisItem):
+    """Of a decade, 1, 2 and 5 are written: in a low plot the others would lie over each other."""
+
+    def logTickStrings(self, values: list[float], scale: float, spacing: float | None) -> list[str]:
+        texts = super().logTickStrings(values, scale, spacing)
+        return [text if round(10 ** (value % 1), 3) in WRITTEN else "" for value, text in zip(values, texts)]
+
+
 def plain_plot() -> pg.PlotWidget:
     """A plot that is only looked at."""
-    plot = pg.PlotWidget()
+    plot = pg.PlotWidget(axisItems={"left": _Axis("left")})
     plot.setFrameShape(plot.Shape.NoFrame)
     item = plot.getPlotItem()
     item.setMenuEnabled(False)

@@ -30,7 +30,7 @@ class FaceStrip(QListWidget):
         self.setWrapping(False)
         self.setMovement(QListView.Movement.Static)
         self.setIconSize(size)
-        self.setSpacing(1)
+        self.setSpacing(0)
         self.setHorizontalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         faces.made.connect(self._show_portrait)
