@@ -316,8 +316,8 @@ def image_energy(rendered: Tensor, image: Tensor, visible: Tensor, noise: float,
     n = h·w / patch² independent measurements, not h·w: the energy is ``½ n · mean((rendered − image)² / σ²)`` over
     the visible pixels. As a mean, it does not reward a code for showing less of the face. Returns [...].
     """
-    squared = (rendered - image).square().mean(-3) * visible
-    mean = squared.sum((-1, -2)) / visible.sum((-1, -2)).clamp_min(1.0)
+    squared = ((rendered - image).square() * visible.unsqueeze(-3)).sum((-1, -2, -3))
+    mean = squared / (rendered.shape[-3] * visible.sum((-1, -2)).clamp_min(1.0))
     measurements = image.shape[-1] * image.shape[-2] / patch**2
     return 0.5 * measurements / noise**2 * mean
 
@@ -338,10 +338,10 @@ def visible_region(covered: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         return covered * mask
     rim = -(-covered.shape[-1] // 64)
-    outside = 1 - covered.detach()
+    outside = (covered.detach() < 0.5).to(torch.uint8)  # bytes: a quarter of the memory to go through
     for axis in (-1, -2):
         outside = _widened(outside, rim, axis)
-    return 1 - outside
+    return (1 - outside).to(covered)
 
 
 def _widened(x: Tensor, reach: int, axis: int) -> Tensor:
