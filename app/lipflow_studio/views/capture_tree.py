@@ -130,6 +130,7 @@ class CaptureTree(QTreeWidget):
             font = item.font(0)
             font.setBold(True)
             item.setFont(0, font)
+            item.parent().setExpanded(True)
             if self.selected() != frame:
                 self.setCurrentItem(item)
-            self.scrollToItem(item)
+            self.scrollToItem(item, self.ScrollHint.PositionAtCenter)

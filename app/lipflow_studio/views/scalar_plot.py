@@ -83,16 +83,13 @@ class ScalarPlot(QWidget):
         self.choice.currentIndexChanged.connect(lambda _: self._draw())
         self.plot = plain_plot()
         self.legend = label("", "legend")
-        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
-        self.legend.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         column.addWidget(self.choice)
+        column.addWidget(self.legend)
         column.addWidget(self.plot, 1)
-        over = QVBoxLayout(self.plot)
-        over.setContentsMargins(0, 0, 2, 0)
-        over.addWidget(self.legend)
         self._draw()
 
     def show_curves(self, curves: Mapping[str, Curve]) -> None:
