@@ -19,7 +19,7 @@ from conftest import wait_for, wait_for_face
 from lipflow_studio import dialogs
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.demo import drop
-from lipflow_studio.document import Source, Status
+from lipflow_studio.document import HeadsetRecipe, Source, Status
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels import PANELS, PanelRow
 from lipflow_studio.parts.capture import Captures
@@ -178,7 +178,10 @@ def test_the_headset_panel_comes_to_the_front_with_its_images(
         session.open_headset_images(paths)
         wait_for(qtbot, lambda: not headset.visibleRegion().isEmpty())
     bury()
-    session.edit("play", headset=replace(session.headset))  # a sequence goes on
+    session.edit("load", headset=replace(session.headset, recipe=HeadsetRecipe("/a", "E001", 1)))  # of a capture
+    wait_for(qtbot, lambda: not headset.visibleRegion().isEmpty())
+    bury()
+    session.edit("play", headset=replace(session.headset, recipe=HeadsetRecipe("/a", "E001", 2)))  # the next
     qtbot.wait(50)
     assert headset.visibleRegion().isEmpty()
 

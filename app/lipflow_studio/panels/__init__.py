@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, SignalInstance
@@ -10,6 +10,8 @@ from PySide6.QtWidgets import QWidget
 
 from lipflow_studio import demo_inputs
 from lipflow_studio.actions import open_files
+from lipflow_studio.document import FrontalImage, HeadsetImages
+from lipflow_studio.opening import frontal_kind
 from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.panels.latent_panel import LatentPanel
@@ -39,18 +41,20 @@ class PanelRow:
     shown: bool = True  # whether it is there before it was asked for
 
 
-def _come_forward(session: Session, name: str, changed: SignalInstance) -> None:
-    """Bring a panel to the front when files of its kind are opened, and when there are images for it for the first
-    time; the frames of a sequence that follow leave the front to whatever the user put there."""
-    desk, there = session.part(Desk), [False]
+def _come_forward(session: Session, name: str, changed: SignalInstance, kinds: Collection[str]) -> None:
+    """Bring a panel to the front when files of its kinds are opened, and when there are images for it from elsewhere
+    than those before. The frames of a capture that follow leave the front to what the user put there."""
+    desk, before = session.part(Desk), [""]
 
-    def follow(images: object) -> None:
-        before, there[0] = there[0], images is not None
-        if there[0] and not before:
+    def follow(images: HeadsetImages | FrontalImage | None) -> None:
+        recipe = getattr(images, "recipe", None)
+        origin = "" if images is None else "files" if recipe is None else recipe.capture
+        if origin and origin != before[0]:
             desk.panel_asked.emit(name, True)
+        before[0] = origin
 
     changed.connect(follow)
-    session.opened.connect(lambda kind, _: desk.panel_asked.emit(name, True) if kind == name else None)
+    session.opened.connect(lambda kind, _: desk.panel_asked.emit(name, True) if kind in kinds else None)
 
 
 def _headset(session: Session) -> QWidget:
@@ -59,12 +63,13 @@ def _headset(session: Session) -> QWidget:
     view.demo_asked.connect(lambda: desk.ask("open_demo"))
     view.dropped.connect(lambda paths: open_files(session, paths))
     view.demo_button.setVisible(demo_inputs.available())
-    _come_forward(session, "headset", session.headset_changed)
+    _come_forward(session, "headset", session.headset_changed, ["headset"])
     return view
 
 
 def _frontal(session: Session) -> QWidget:
-    _come_forward(session, "frontal", session.frontal_changed)
+    kinds = {frontal_kind(gamma) for gamma in (None, True, False)}
+    _come_forward(session, "frontal", session.frontal_changed, kinds)
     return FrontalView(session)
 
 

@@ -21,8 +21,10 @@ from PySide6.QtWidgets import (
 )
 
 from lipflow.fitting import FitConfig
+from lipflow_studio.capture_work import Figures
 from lipflow_studio.document import FitUpdate, Source, Status
 from lipflow_studio.icons import icon
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.make import button, dressed, label, rule
 
@@ -49,6 +51,11 @@ READINGS = (
     ("data", "Data energy", "½ Σ (residual / σ)²"),
     ("likelihood", "log p(z)", "Log-likelihood of the code under the prior, in nats"),
 )
+# Against the frame that is fitted, where it is a capture's.
+TRUTHS = (
+    ("psnr", "PSNR, dB", "The render against the frame's photo, inside its mask, in display gamma"),
+    ("mesh", "Mesh error, mm", "Mean distance of the vertices from the frame's tracked mesh"),
+)
 
 
 class FitPanel(QWidget):
@@ -74,12 +81,14 @@ class FitPanel(QWidget):
         session.frontal_changed.connect(lambda _: self._show_source(session.source))
         session.hold_changed.connect(self._show_hold)
         session.fit_changed.connect(self._show_fit)
+        session.part(Captures).figures_changed.connect(self._show_figures)
         session.avatar_changed.connect(lambda _: self._show_status(session.status))
         self._show_status(session.status)
         self._show_source(session.source)
         self._show_config(session.fit_config)
         self._show_hold(session.hold)
         self._show_fit(session.fit)
+        self._show_figures(session.part(Captures).figures)
 
     def _buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -150,12 +159,13 @@ class FitPanel(QWidget):
         grid.setVerticalSpacing(3)
         grid.setColumnStretch(1, 1)
         self.readings: dict[str, QLabel] = {}
-        for row, (name, title, tip) in enumerate(READINGS):
-            grid.addWidget(label(title, "muted", tip), row, 0)
-            value = label("–", "value", tip)
-            value.setAlignment(Qt.AlignmentFlag.AlignRight)
-            grid.addWidget(value, row, 1)
-            self.readings[name] = value
+        self._titles: dict[str, QLabel] = {}
+        for row, (name, title, tip) in enumerate((*READINGS, *TRUTHS)):
+            self._titles[name] = label(title, "muted", tip)
+            self.readings[name] = label("–", "value", tip)
+            self.readings[name].setAlignment(Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(self._titles[name], row, 0)
+            grid.addWidget(self.readings[name], row, 1)
         return grid
 
     def toggle(self) -> None:
@@ -201,10 +211,18 @@ class FitPanel(QWidget):
     def _show_hold(self, hold: float) -> None:
         self.hold.show_value(hold)
 
+    def _show_figures(self, figures: Figures | None) -> None:
+        """What there is no truth for takes no room."""
+        values = (None, None) if figures is None else (figures.psnr_db, figures.mesh_mm)
+        for (name, _, _), value in zip(TRUTHS, values):
+            self.readings[name].setText("–" if value is None else f"{value:.2f}")
+            for shown in (self._titles[name], self.readings[name]):
+                shown.setVisible(value is not None)
+
     def _show_fit(self, update: FitUpdate | None) -> None:
         if update is None:
-            for value in self.readings.values():
-                value.setText("–")
+            for name, _, _ in READINGS:
+                self.readings[name].setText("–")
             return
         texts = {
             "iteration": f"{update.iteration}" + ("  converged" if update.converged else ""),
