@@ -160,7 +160,6 @@ def plain_plot() -> pg.PlotWidget:
     for side in ("left", "bottom"):
         item.getAxis(side).setStyle(tickLength=-4, maxTickLevel=0, autoExpandTextSpace=False)
         item.getAxis(side).enableAutoSIPrefix(False)
-    item.getAxis("left").setTickDensity(0.6)  # plots are low here
     item.getAxis("left").setWidth(44)
     item.getAxis("bottom").setHeight(18)
     return plot
