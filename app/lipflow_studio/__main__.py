@@ -17,6 +17,7 @@ from lipflow.files import write_json
 from lipflow_studio import script
 from lipflow_studio.commands import Step
 from lipflow_studio.document import Problem
+from lipflow_studio.endings import Ending
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.problems import describe_error
 from lipflow_studio.session import Session
@@ -57,7 +58,7 @@ def _window(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tupl
     if options.screenshot or (options.metrics and options.script):
         player.finished.connect(lambda: QTimer.singleShot(SETTLE_MS, lambda: _finish(studio, options.screenshot)))
     player.start()
-    status = application.exec()
+    status = Ending(application, studio.session).run(studio.close)
     return status, studio.metrics()
 
 
@@ -93,12 +94,12 @@ def _headless(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tu
     player.finished.connect(application.quit)
     studio.session.part(Desk).quit_asked.connect(application.quit)
     player.start()
-    application.exec()
+    status = Ending(application, studio.session).run(lambda: None)
     metrics = studio.metrics()
     studio.session.close()
     for line in problems:
         sys.stderr.write(f"lipflow-studio: {line}\n")
-    return (2 if problems else 0), metrics
+    return status or (2 if problems else 0), metrics
 
 
 def _check(options: argparse.Namespace) -> None:

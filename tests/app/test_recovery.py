@@ -128,6 +128,29 @@ def test_what_a_running_studio_writes_is_not_offered_to_another(qtbot: QtBot, tm
     assert one.close()
 
 
+def test_what_is_rescued_stays_although_it_closes(qtbot: QtBot, tmp_path: Path) -> None:
+    session = begin(qtbot, tmp_path)
+    session.move_keypoints({7: (0.5, 0.4)})
+    autosaved(qtbot, session, tmp_path)
+    session.move_keypoints({8: (0.5, 0.5)})
+    assert session.part(Recovery).rescue()
+    assert not session.part(Recovery).rescue()  # it is done
+    assert session.close()
+    assert list(tmp_path.iterdir()) == sessions(tmp_path)
+    again = begin(qtbot, tmp_path)
+    again.part(Recovery).recover()
+    wait_for(qtbot, lambda: not again.loading)
+    assert again.keypoints.pinned[[7, 8]].all()
+    assert again.close()
+
+
+def test_nothing_is_rescued_where_nothing_was_edited(qtbot: QtBot, tmp_path: Path) -> None:
+    session = begin(qtbot, tmp_path)
+    assert not session.part(Recovery).rescue()
+    assert session.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a session"])
 def test_a_damaged_one_is_one_line(qtbot: QtBot, left: Path, damage: bytes) -> None:
     sessions(left)[0].write_bytes(damage)

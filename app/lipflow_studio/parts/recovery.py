@@ -111,6 +111,27 @@ class Recovery(Part):
         self._written = document
         self._writer.send((path, saved))
 
+    def rescue(self) -> bool:
+        """Write what was edited and not saved, here and now, and leave it to the next start; whether there is any.
+
+        It is the last that is written.
+
+        Raises:
+            OSError, InputError: if it cannot be. What was written the minute before is left, where there is such.
+        """
+        files, folder = self.session.part(Files), self._folder
+        if folder is None or not files.modified:
+            return False
+        self._end_writer()
+        self._folder = None
+        path = self._own_file(folder)
+        self._file = None  # closing removes nothing
+        try:
+            session_file.write(path, files.snapshot(path))
+        finally:
+            self._let_go(self._lock)
+        return True
+
     def close(self) -> bool:
         self._timer.stop()
         self._forget()
@@ -139,14 +160,18 @@ class Recovery(Part):
 
     def _forget(self) -> None:
         """What is saved, or closed in order, needs no recovery."""
-        if self._writer is not None:  # it may be writing the very file
-            self._writer.stop()
-            self._writer = None
+        self._end_writer()
         if self._file is not None:
             _remove(self._file)
             self._let_go(self._lock)
             self._file = self._lock = None
         self._written = None
+
+    def _end_writer(self) -> None:
+        """It may be writing the very file."""
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer = None
 
     def _own_file(self, folder: Path) -> Path:
         if self._file is None:
