@@ -20,6 +20,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.session import Session
 from lipflow_studio.status_bar import StatusBar
 from lipflow_studio.views.head_view import HeadView
+from lipflow_studio.views.sequence_bar import SequenceBar
 from lipflow_studio.widgets.banner import Banner
 from lipflow_studio.widgets.dock_title import DockTitle
 from lipflow_studio.widgets.make import dressed
@@ -73,6 +74,7 @@ class MainWindow(QMainWindow):
         column.addWidget(self.banner)
         column.addWidget(RecoveryOffer(self.session))
         column.addWidget(self.middle, 1)
+        column.addWidget(SequenceBar(self.session))
         column.addWidget(HintBar(self.session))
         return centre
 

@@ -14,12 +14,13 @@ from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.observation_files import load_hmc
+from lipflow.picture_sequences import IMAGE_FORMATS, VIDEO_FORMATS
+from lipflow.sequence_files import is_sequence
 from lipflow_studio.document import AvatarInfo, FloatArray
 from lipflow_studio.engine import describe
 
 AVATAR_FILE = "avatar.safetensors"  # in a run's folder
 REPEAT = re.compile(r"seed-\d+")  # a folder of one of several runs that differ in their seed only
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ def _is_capture(paths: list[Path]) -> bool:
 
 
 def _are_images(paths: list[Path]) -> bool:
-    return bool(paths) and all(path.suffix.lower() in IMAGES for path in paths)
+    return bool(paths) and all(path.suffix.lower() in IMAGE_FORMATS for path in paths)
 
 
 def is_photograph(paths: list[Path]) -> bool:
     """One image and one JSON file: its camera."""
     suffixes = sorted(path.suffix.lower() == ".json" for path in paths)
-    return suffixes == [False, True] and any(path.suffix.lower() in IMAGES for path in paths)
+    return suffixes == [False, True] and any(path.suffix.lower() in IMAGE_FORMATS for path in paths)
 
 
 KINDS = (
@@ -70,6 +71,15 @@ KINDS = (
     ),
     FileKind("capture", "a capture (its folder)", "Captures", (), "capture.open", _is_capture),
     FileKind(
+        "sequence",
+        "a sequence (a folder of images, videos, keypoints in time)",
+        "Sequences",
+        (*VIDEO_FORMATS, ".npz"),
+        "sequence.open",
+        is_sequence,
+        several=True,
+    ),
+    FileKind(
         "keypoints",
         "keypoints (.json, .csv)",
         "Keypoints",
@@ -81,7 +91,7 @@ KINDS = (
         "frontal",
         "a frontal image with its camera (.json)",
         "Frontal images",
-        (*IMAGES, ".json"),
+        (*IMAGE_FORMATS, ".json"),
         "open_frontal",
         is_photograph,
         several=True,
@@ -90,7 +100,7 @@ KINDS = (
         "headset",
         "three headset images",
         "Headset images",
-        IMAGES,
+        IMAGE_FORMATS,
         "open_headset_images",
         _are_images,
         several=True,
@@ -165,20 +175,20 @@ def load_headset(
     Raises:
         InputError: if the images are not what the avatar's headset takes.
     """
+    avatar, info = driven_by_headset(current, device)
+    assert avatar.hmc_cameras is not None
+    return avatar, info, load_hmc(files, avatar.hmc_cameras.size).numpy().copy()
+
+
+def driven_by_headset(current: Avatar | None, device: torch.device) -> tuple[Avatar, AvatarInfo | None]:
+    """An avatar that headset images drive: ``current``, or where there is none the embedded one, then with its info.
+
+    Raises:
+        InputError: if it knows no headset cameras.
+    """
     avatar, info = current, None
     if avatar is None:
         avatar, info = load_avatar(embedded.avatar_driven_by("hmc"), device)
     if avatar.hmc_cameras is None:
         raise InputError("headset images", expected="an avatar with headset cameras", got="one without")
-    return avatar, info, load_hmc(files, avatar.hmc_cameras.size).numpy().copy()
-
-
-def in_camera_order(files: list[Path]) -> list[Path]:
-    """Sort files named after their cameras as mouth, left, right; keep the given order where names do not say."""
-    order = []
-    for part in ("mouth", "left", "right"):
-        matches = [f for f in files if part in f.stem.lower()]
-        if len(matches) != 1:
-            return files
-        order.append(matches[0])
-    return order if len(set(order)) == 3 else files
+    return avatar, info

@@ -38,6 +38,7 @@ def style_sheet(t: Theme) -> str:
     QFrame#rule {{ background: {t.line}; max-height: 1px; border: none; }}
     QWidget#panel, QScrollArea#panel, QWidget#panelBody {{ background: {t.panel}; }}
     QWidget#strip {{ background: {t.panel}; border-bottom: 1px solid {t.line}; }}
+    QWidget#timeline {{ background: {t.panel}; border-top: 1px solid {t.line}; }}
 
     QPushButton, QToolButton {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.line};
         border-radius: 5px; padding: 4px 10px; }}

@@ -24,6 +24,7 @@ from lipflow.checks import InputError
 from lipflow.colour import DISPLAY_GAMMA
 from lipflow.files import write_json
 from lipflow.observations import HMC_VIEWS, LANDMARK_COUNT
+from lipflow.picture_sequences import VIDEO_FORMATS
 
 HMC_NAMES = ("mouth", "left eye", "right eye")
 CAMERAS = ("mouth", "left", "right")  # what names of files say of the headset's cameras
@@ -124,13 +125,13 @@ def load_frontal(path: Path, size: tuple[int, int], *, display_gamma: bool = Fal
 
 def in_display_gamma(image: Path, camera: Path) -> bool:
     """Whether a photograph is in display gamma, not linear: as its camera's file says (``"gamma": true`` or ``false``);
-    where that says nothing, a JPEG is, any other file is not.
+    where that says nothing, a JPEG or a video is, any other file is not.
 
     Raises:
         InputError: a camera's file that cannot be read, or a gamma that is neither.
     """
     body = _camera_body(camera)
-    said = body.get("gamma", image.suffix.lower() in JPEG)
+    said = body.get("gamma", image.suffix.lower() in (*JPEG, *VIDEO_FORMATS))
     if not isinstance(said, bool):
         raise InputError(f"camera {camera}: gamma", expected="true or false", got=_shortly(said))
     return said

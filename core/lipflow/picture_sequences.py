@@ -98,7 +98,7 @@ class Video:
             raise InputError(what, expected=f"a video ({', '.join(VIDEO_FORMATS)})", got="another file") from error
         width, height = about["size"]
         if not count or not 0 < width * height <= MAX_PIXELS:
-            self.close()
+            self._frames.close()
             raise InputError(what, expected="frames", got=f"{count or 'no'} frames of {width} × {height} pixels")
         self.size, self.length = (height, width), int(count)
         self.fps: float | None = about["fps"] or None
@@ -124,6 +124,7 @@ class Video:
 
     def close(self) -> None:
         self._frames.close()
+        self._next = self.length  # a frame that is asked for all the same begins anew
 
     def _jump(self, index: int) -> None:
         """A decoder that begins at a frame; at the first one where times do not tell frames apart."""

@@ -37,6 +37,7 @@ from lipflow.observation_files import (
     Keypoints,
     camera_named,
     in_camera_order,
+    in_display_gamma,
     load_camera,
     name_order,
 )
@@ -316,7 +317,8 @@ def _open_folder(path: Path, camera: Path | None) -> FrameSequence:
     if camera is None and len(folder.json) == 1 and not folder.cameras:
         camera = folder.json[0]
     if camera is not None and folder.images:
-        return PhotographSequence(ImageFiles(folder.images), load_camera(camera), _is_ordinary(folder.images[0]), what)
+        gamma = in_display_gamma(folder.images[0], camera)
+        return PhotographSequence(ImageFiles(folder.images), load_camera(camera), gamma, what)
     if folder.cameras:
         missing = [name for name in CAMERAS if name not in folder.cameras]
         if missing:
@@ -358,7 +360,8 @@ def _by_camera(images: Sequence[Path], what: str) -> dict[str, tuple[Path, ...]]
 
 def _open_videos(files: Sequence[Path], camera: Path | None, what: str) -> FrameSequence:
     if camera is not None and len(files) == 1:
-        return PhotographSequence(Video(files[0]), load_camera(camera), display_gamma=True, what=what)
+        gamma = in_display_gamma(files[0], camera)
+        return PhotographSequence(Video(files[0]), load_camera(camera), gamma, what)
     if camera is not None or len(files) not in (1, HMC_VIEWS):
         expected = f"one video with the three cameras beside each other, or {HMC_VIEWS} videos"
         raise InputError(what, expected=expected, got=f"{len(files)} videos{' and a camera' if camera else ''}")
@@ -383,11 +386,6 @@ def _camera_apart(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
 
 def _of_format(paths: Sequence[Path], suffixes: tuple[str, ...]) -> tuple[Path, ...]:
     return tuple(path for path in paths if path.suffix.lower() in suffixes and path.is_file())
-
-
-def _is_ordinary(image: Path) -> bool:
-    """JPEG is never linear; the images of captures are PNG."""
-    return image.suffix.lower() in (".jpg", ".jpeg")
 
 
 def _unit(picture: Bytes) -> npt.NDArray[np.float32]:

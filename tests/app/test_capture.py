@@ -328,13 +328,13 @@ class TestThePanel:
         self, qtbot: QtBot, panel: CapturePanel, captures: Captures
     ) -> None:
         load(qtbot, captures, captures.info.segments[3].frames[1])
-        assert panel.place.text() == "2/2"
+        assert panel.timeline.place.text() == "2/2"
         assert panel.tree.selected() == captures.frame
         assert "val" in panel.meta.text()
         wait_for(qtbot, lambda: panel.readings["psnr"].text() != "–")
-        panel.slider.setValue(0)
+        panel.timeline.slider.setValue(0)
         wait_for(qtbot, lambda: captures.frame == first(captures, 3))
-        assert panel.place.text() == "1/2"
+        assert panel.timeline.place.text() == "1/2"
 
     def test_the_kind_is_bound_both_ways(self, panel: CapturePanel, captures: Captures) -> None:
         panel.kind.setCurrentIndex(1)
@@ -353,10 +353,10 @@ class TestThePanel:
         assert titles == ["Headset images", "Keypoints", "Photo"]
 
     def test_the_play_button_follows(self, qtbot: QtBot, panel: CapturePanel, captures: Captures) -> None:
-        qtbot.mouseClick(panel.play_button, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(panel.timeline.play_button, Qt.MouseButton.LeftButton)
         assert captures.playing
-        assert panel.play_button.accessibleName() == "Stop at this frame"
-        qtbot.mouseClick(panel.play_button, Qt.MouseButton.LeftButton)
+        assert panel.timeline.play_button.accessibleName() == "Stop at this frame"
+        qtbot.mouseClick(panel.timeline.play_button, Qt.MouseButton.LeftButton)
         assert not captures.playing
 
 

@@ -23,21 +23,22 @@ class Recording:
         self.steps: list[Step] = []
         self._open = True
         self._last: Hashable = None  # what the last step and a next one would have to share to become one
-        self._rested = False
+        self._rested: list[str] = []  # conditions that a script waits for before the next step
 
-    def rest(self) -> None:
-        """The fit has come to its end: what follows was done to its result, and a script must wait for that."""
-        self._rested = True
+    def rest(self, what: str = "fit") -> None:
+        """The fit has come to its end (or what else a script can wait for): what follows was done to its result."""
+        if what not in self._rested:
+            self._rested.append(what)
 
     def add(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], same: Hashable) -> None:
         step = {"command": name, "args": list(args), "kwargs": kwargs}
         if same is not None and (name, same) == self._last:
             self.steps[-1] = step
             return
-        if self._rested and self.steps:
-            self.steps.append({"wait_for": "fit"})
+        if self.steps:
+            self.steps += [{"wait_for": what} for what in self._rested]
         self.steps.append(step)
-        self._last, self._rested = None if same is None else (name, same), False
+        self._last, self._rested = None if same is None else (name, same), []
 
     def call(self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         """Run a command; those that it gives itself are not recorded."""

@@ -12,7 +12,7 @@ import torch
 from lipflow import embedded
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
-from lipflow.observation_files import in_display_gamma, load_camera
+from lipflow.observation_files import in_camera_order, in_display_gamma, load_camera
 from lipflow.observation_files import load_frontal as load_photograph
 from lipflow.observation_files import load_keypoints as read_keypoints
 from lipflow.observation_files import save_keypoints as write_keypoints
@@ -23,7 +23,6 @@ from lipflow_studio.opening import (
     avatar_file,
     avatar_name,
     frontal_kind,
-    in_camera_order,
     is_photograph,
     kind_of,
     load_avatar,
@@ -113,18 +112,24 @@ def open_headset_images(session: Session, paths: list[str]) -> None:
     def use(loaded: tuple[Avatar, AvatarInfo | None, np.ndarray]) -> None:
         avatar, info, images = loaded
         headset = HeadsetImages(images, (files[0].name, files[1].name, files[2].name))
-        before = session.document
-        if info is not None:
-            before = replace(Document.of_avatar(avatar, info), hold=session.hold)
-            session.told.emit(f"Switched to {info.name}, which headset images can drive")
-        after = replace(before, headset=headset, source=Source.HEADSET)
-        if session.avatar is None:
-            session.replace_document(after)
-        else:
-            session.edit("open headset images", restart=True, **vars(after))
+        put_headset(session, "open headset images", headset, avatar, info)
         session.opened.emit("headset", [str(path) for path in files])
 
     session.runner.load("Opening headset images", lambda: load_headset(files, current, session.device), use)
+
+
+def put_headset(session: Session, text: str, headset: HeadsetImages, avatar: Avatar, info: AvatarInfo | None) -> None:
+    """Make headset images the observation, of the open avatar or with an ``info`` of that other one. ``text`` is what
+    undo calls it."""
+    before = session.document
+    if info is not None:
+        before = replace(Document.of_avatar(avatar, info), hold=session.hold)
+        session.told.emit(f"Switched to {info.name}, which headset images can drive")
+    after = replace(before, headset=headset, source=Source.HEADSET)
+    if session.avatar is None:
+        session.replace_document(after)
+    else:
+        session.edit(text, restart=True, **vars(after))
 
 
 @command()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QSlider,
     QStackedWidget,
     QTabWidget,
     QVBoxLayout,
@@ -17,13 +16,13 @@ from PySide6.QtWidgets import (
 
 from lipflow.capture import FrameId
 from lipflow_studio.capture_work import CaptureInfo, Figures, Truth
-from lipflow_studio.icons import icon
 from lipflow_studio.panels.augmentation_controls import AugmentationControls
 from lipflow_studio.parts.capture import KINDS, Captures
 from lipflow_studio.session import Session
 from lipflow_studio.views.capture_tree import CaptureTree
 from lipflow_studio.views.check_view import CheckView
 from lipflow_studio.widgets.make import button, dressed, label, tool
+from lipflow_studio.widgets.timeline import Timeline
 
 READINGS = (
     ("psnr", "PSNR, dB", "Of the shown face under the frame's frontal camera, inside the mask, in display gamma"),
@@ -59,12 +58,12 @@ class CapturePanel(QWidget):
         captures.kind_changed.connect(lambda kind: self.kind.setCurrentIndex(self.kind.findData(kind)))
         captures.truth_changed.connect(self._show_truth)
         captures.figures_changed.connect(self._show_figures)
-        captures.playing_changed.connect(self._show_playing)
+        captures.playing_changed.connect(self.timeline.show_playing)
         self._show_info(captures.info)
         self._show_frame(captures.frame)
         self._show_truth(captures.truth)
         self._show_figures(captures.figures)
-        self._show_playing(captures.playing)
+        self.timeline.show_playing(captures.playing)
 
     def ask(self) -> None:
         """Let the user choose a capture's folder."""
@@ -104,7 +103,7 @@ class CapturePanel(QWidget):
         column.addWidget(self.about)
         column.addWidget(self.tree, 1)
         column.addLayout(self._loading())
-        column.addLayout(self._timeline())
+        column.addWidget(self._timeline())
         column.addLayout(self._readings())
         return page
 
@@ -123,24 +122,13 @@ class CapturePanel(QWidget):
         row.addWidget(self.load_button)
         return row
 
-    def _timeline(self) -> QHBoxLayout:
+    def _timeline(self) -> Timeline:
         captures = self._captures
-        self.back_button = tool("back", "The frame before", lambda: captures.step(-1))
-        self.play_button = tool("play", "", lambda: captures.play(not captures.playing))
-        self.next_button = tool("step", "The next frame", lambda: captures.step(1))
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setToolTip("Frames of the segment; each is loaded where you let go")
-        self.slider.setTracking(False)
-        self.slider.valueChanged.connect(self._seek)
-        self.place = label("–", "value", "Frame of the segment")
-        row = QHBoxLayout()
-        row.setSpacing(3)
-        for made in (self.back_button, self.play_button, self.next_button):
-            made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            row.addWidget(made)
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.place)
-        return row
+        self.timeline = Timeline("the segment")
+        self.timeline.stepped.connect(captures.step)
+        self.timeline.play_toggled.connect(captures.play)
+        self.timeline.sought.connect(self._seek)
+        return self.timeline
 
     def _readings(self) -> QGridLayout:
         grid = QGridLayout()
@@ -190,11 +178,7 @@ class CapturePanel(QWidget):
     def _show_frame(self, frame: FrameId | None) -> None:
         segment = self._captures.segment()
         frames = () if segment is None else segment.frames
-        with QSignalBlocker(self.slider):
-            self.slider.setRange(0, max(0, len(frames) - 1))
-            if frame is not None and frame in frames:
-                self.slider.setValue(frames.index(frame))
-        self.place.setText("–" if frame is None else f"{frames.index(frame) + 1}/{len(frames)}")
+        self.timeline.show_place(None if frame is None else frames.index(frame), len(frames))
         self._enable()
 
     def _show_truth(self, truth: Truth | None) -> None:
@@ -210,15 +194,6 @@ class CapturePanel(QWidget):
         self.readings["psnr"].setText("–" if figures is None else f"{figures.psnr_db:.2f}")
         self.readings["mesh"].setText("–" if mesh is None else f"{mesh:.2f}")
 
-    def _show_playing(self, playing: bool) -> None:
-        self.play_button.setIcon(icon("pause" if playing else "play"))
-        tip = "Stop at this frame" if playing else "Play the segment: each frame is fitted from the face before it"
-        self.play_button.setToolTip(tip)
-        self.play_button.setAccessibleName(tip)
-
     def _enable(self) -> None:
         self.load_button.setEnabled(self.tree.selected() is not None)
-        has_frame = self._captures.frame is not None
-        for made in (self.back_button, self.next_button, self.slider):
-            made.setEnabled(has_frame)
-        self.play_button.setEnabled(self._captures.info is not None)
+        self.timeline.play_button.setEnabled(self._captures.info is not None)

@@ -20,6 +20,7 @@ from lipflow_studio.parts.posterior import Posterior
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.parts.training import Training
 
 PARTS: tuple[type[Part], ...] = (
@@ -35,6 +36,7 @@ PARTS: tuple[type[Part], ...] = (
     Keyframes,
     Posterior,
     Captures,
+    Sequences,
     Compare,
     Appearance,
     HeadsetDisplay,

@@ -25,8 +25,9 @@ from lipflow_studio.capture_work import (
     Truth,
 )
 from lipflow_studio.commands import command
-from lipflow_studio.document import ByteArray, HeadsetRecipe, KeypointSet, Source, Status
+from lipflow_studio.document import ByteArray, HeadsetRecipe, KeypointSet, Source
 from lipflow_studio.parts.base import Part
+from lipflow_studio.playback import Playback
 from lipflow_studio.workers import Failure, Worker
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 TICK_MS = 30
 FIGURES_S = 0.7  # at least so long between two figures: decoding a picture takes time from the fit
-FRAME_S = 2.5  # at most so long for a frame of a sequence, if its fit goes on
 THUMBNAILS = 2000  # that are kept
 
 
@@ -77,7 +77,8 @@ class Captures(Part):
         self.truth: Truth | None = None
         self.figures: Figures | None = None
         self.checked: Checked | None = None
-        self.playing = False
+        self._playback = Playback(session, self._go_on, self)
+        self._playback.changed.connect(self.playing_changed)
         self._capture: MultifaceCapture | None = None
         self._thumbnails: OrderedDict[FrameId, ByteArray | None] = OrderedDict()
         self._made: deque[tuple[FrameId, ByteArray | None]] = deque()
@@ -88,7 +89,7 @@ class Captures(Part):
         self._check: Worker[None, Checked] | None = None
         self._retired: list[Worker[Any, Any]] = []
         self._wanted: FrameId | None = None  # asked for, and not yet read
-        self._loaded_at = self._judged_at = 0.0
+        self._judged_at = 0.0
         self._judged: object = None  # the code that was sent to be judged
         self._given: object = None  # the document's observation that is this frame's
         self._returning: FrameId | None = None  # whose observation a reopened session brought
@@ -149,7 +150,7 @@ class Captures(Part):
             segment = self.segment()
             assert segment is not None
             self._ask(segment.frames[0])
-        self._put_playing(True)
+        self._playback.put(True)
 
     @command()
     def check(self) -> None:
@@ -172,6 +173,14 @@ class Captures(Part):
     @property
     def busy(self) -> bool:
         return self._opening is not None or (self._wanted is not None and not self.playing)
+
+    @property
+    def playing(self) -> bool:
+        return self._playback.on
+
+    @property
+    def at_rest(self) -> bool:
+        return not self.playing
 
     @property
     def checking(self) -> bool:
@@ -319,8 +328,7 @@ class Captures(Part):
             self._take_opened(self._opening)
         if self._check is not None:
             self._take_check(self._check)
-        if self.playing:
-            self._play_on()
+        self._playback.tick()
         self._compare()
 
     def _recover(self) -> None:
@@ -353,26 +361,21 @@ class Captures(Part):
         self._loaded_at = time.monotonic()
         if returns:
             return
-        # A sequence is one step to undo, and each frame goes on from the face before.
-        text = f"play {segment}" if self.playing else f"load {loaded.id}"
-        gesture = ("sequence", segment) if self.playing else None
         self._given, kind = loaded.given, KINDS[loaded.kind]
-        session.edit(text, gesture, restart=not self.playing, **{kind.field: loaded.given, "source": kind.source})
-
-    def _play_on(self) -> None:
-        """The next frame, when this one's fit has come to rest or has had its time."""
-        if self._wanted is not None:
-            return
-        spent = time.monotonic() - self._loaded_at
-        if self.session.status is Status.RUNNING and spent < FRAME_S:
-            return
-        if self.session.status is Status.PAUSED:
-            return
-        following = self._neighbour(1)
-        if following is None:
-            self._stop_playing()
+        changes: dict[str, Any] = {kind.field: loaded.given, "source": kind.source}
+        if self.playing:
+            self._playback.show(segment, **changes)
         else:
+            session.edit(f"load {loaded.id}", restart=True, **changes)
+
+    def _go_on(self) -> bool:
+        """Ask for the next frame, unless one is being read; other observations than its own end the sequence."""
+        if self._wanted is not None:
+            return True
+        following = self._neighbour(1) if self._is_of_frame() else None
+        if following is not None:
             self._ask(following)
+        return following is not None
 
     def _compare(self) -> None:
         """Judge the shown face, seldom, and take what was judged."""
@@ -436,12 +439,7 @@ class Captures(Part):
             self.checked_changed.emit(checked)
 
     def _stop_playing(self) -> None:
-        self._put_playing(False)
-
-    def _put_playing(self, on: bool) -> None:
-        if on is not self.playing:
-            self.playing = on
-            self.playing_changed.emit(on)
+        self._playback.put(False)
 
     def _put_frame(self, frame: FrameId | None) -> None:
         self.frame = frame
