@@ -71,3 +71,26 @@ def test_a_large_picture_is_coarse_while_it_moves(paintings: HeadPaintings, scen
     assert (fine.image.width(), fine.image.height()) == (1600, 1000)
     if "llvmpipe" in quick.by:
         assert quick.image.width() * quick.image.height() == pytest.approx(QUICK_PIXELS, rel=0.01)
+
+
+def test_painters_in_two_threads_do_not_mix(paintings: HeadPaintings, scene: Scene) -> None:
+    """The library below has one present canvas for all threads: a painter that is made while another one draws."""
+    stop = threading.Event()
+
+    def draw_on() -> None:
+        while not stop.is_set():
+            paintings.make(replace(scene))
+
+    drawing = threading.Thread(target=draw_on)
+    drawing.start()
+    try:
+        pictures = []
+        for _ in range(20):
+            painter = HeadPainter()
+            pictures.append(painter.draw(scene.orbit, 80, 60))
+            painter.close()
+    finally:
+        stop.set()
+        drawing.join()
+    assert all(picture == pictures[0] for picture in pictures)
+    assert paintings.make(replace(scene)).image == pictures[0]

@@ -94,9 +94,10 @@ class HeadPainter:
         if not self._context.create() or not self._context.makeCurrent(self._surface):
             raise RuntimeError("no OpenGL context: install the system's OpenGL libraries (libgl1, libegl1) or a driver")
         self.name = str(self._context.functions().glGetString(GL_RENDERER))  # what draws
-        self._canvas = FakeCanvas()
-        self._backdrop = gloo.Program(BACKDROP_VERTEX, BACKDROP)
-        self._backdrop["corner"] = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32)
+        with _VISPY:
+            self._canvas = FakeCanvas()  # the present one, from now on
+            self._backdrop = gloo.Program(BACKDROP_VERTEX, BACKDROP)
+            self._backdrop["corner"] = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32)
         self._look = Look()
         self._heat: Heat | None = None
         self._vertices: FloatArray | None = None  # [V, 3] mm of the newest picture
