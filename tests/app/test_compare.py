@@ -486,8 +486,18 @@ def test_the_divider_is_dragged_and_moved_by_keys(qtbot: QtBot, panel: ComparePa
     drag(canvas, QPointF(0.5 * canvas.width(), 60), QPointF(-0.25 * canvas.width(), 0))
     assert part.options.split == pytest.approx(0.25)
     assert compared.camera == camera
-    qtbot.keyClick(canvas, Qt.Key.Key_Right)
+    qtbot.keyClick(canvas, Qt.Key.Key_Right, Qt.KeyboardModifier.ControlModifier)
     assert part.options.split == pytest.approx(0.27)
+    assert compared.camera == camera
+    qtbot.keyClick(canvas, Qt.Key.Key_Right)
+    qtbot.keyClick(canvas, Qt.Key.Key_Plus)
+    qtbot.keyClick(canvas, Qt.Key.Key_Up, Qt.KeyboardModifier.ShiftModifier)
+    assert part.options.split == pytest.approx(0.27)
+    assert compared.camera.azimuth == pytest.approx(camera.azimuth - 5)
+    assert compared.camera.distance < camera.distance
+    assert compared.camera.target[1] < camera.target[1]
+    compared.reset_camera()
+    camera = compared.camera
     drag(canvas, QPointF(0.8 * canvas.width(), 60), QPointF(30, 0))
     assert compared.camera != camera
     panel.pair[0].setCurrentIndex(1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QMouseEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtGui import QFocusEvent, QMouseEvent, QWheelEvent
+from PySide6.QtWidgets import QApplication, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
@@ -137,6 +137,94 @@ def test_hovering_names_the_keypoint(keypoints: KeypointView, session: Session) 
     event = QMouseEvent(QEvent.Type.MouseMove, at, QPointF(canvas.mapToGlobal(at)), NONE, NONE, PLAIN)
     QApplication.sendEvent(canvas, event)
     assert any(name in keypoints.line.text() for name in session.avatar_info.landmarks.names)
+
+
+def test_keys_step_through_the_keypoints_and_move_them(qtbot: QtBot, keypoints: KeypointView, session: Session) -> None:
+    """Without a mouse: choose one, move it, pin it elsewhere, look closer."""
+    canvas, key = keypoints.canvas, Qt.Key
+    for pressed, expected in ((key.Key_N, 0), (key.Key_N, 1), (key.Key_B, 0), (key.Key_B, 135), (key.Key_N, 0)):
+        qtbot.keyClick(canvas, pressed)
+        assert session.selection == {expected}
+        assert session.avatar_info.landmarks.names[expected] in keypoints.line.text()
+    session.select([4, 9])
+    qtbot.keyClick(canvas, key.Key_N)
+    assert session.selection == {10}
+    before = session.handles()[10].copy()
+    qtbot.keyClick(canvas, key.Key_Up)
+    width, height = canvas.width(), session.avatar_info.backdrop_size[0]
+    assert session.keypoints.given[10][1] == pytest.approx(before[1] - 1 / height, abs=1e-6)
+    for _ in range(8):
+        qtbot.keyClick(canvas, key.Key_Plus)
+    for _ in range(3):  # at that zoom not all keypoints are in sight, but the chosen one is
+        qtbot.keyClick(canvas, key.Key_N)
+        (index,) = session.selection
+        assert canvas.rect().contains(canvas.position_of(index).toPoint())
+    assert not all(canvas.rect().contains(canvas.position_of(i).toPoint()) for i in range(136))
+    qtbot.keyClick(canvas, key.Key_Home)
+    assert all(canvas.rect().contains(canvas.position_of(i).toPoint()) for i in range(136))
+    assert canvas.width() == width
+
+
+def test_the_focus_that_came_by_tab_is_seen(qtbot: QtBot, keypoints: KeypointView) -> None:
+    canvas = keypoints.canvas
+    plain = canvas.grab().toImage()
+    for reason, seen in ((Qt.FocusReason.MouseFocusReason, False), (Qt.FocusReason.TabFocusReason, True)):
+        QApplication.sendEvent(canvas, QFocusEvent(QEvent.Type.FocusIn, reason))
+        assert (canvas.grab().toImage() != plain) is seen
+        QApplication.sendEvent(canvas, QFocusEvent(QEvent.Type.FocusOut, reason))
+        assert canvas.grab().toImage() == plain
+
+
+def test_the_strips_buttons_do_what_they_say(qtbot: QtBot, keypoints: KeypointView, session: Session) -> None:
+    def press(tip: str) -> QToolButton:
+        button = next(b for b in keypoints.findChildren(QToolButton) if b.toolTip().startswith(tip))
+        qtbot.mouseClick(button, LEFT)
+        return button
+
+    assert not press("Pin").isEnabled()
+    session.select([3, 5])
+    press("Pin")
+    assert set(np.flatnonzero(session.keypoints.pinned)) == {3, 5}
+    press("Unpin")
+    assert not session.keypoints.pinned.any()
+    assert press("Symmetric").isChecked()
+    assert session.symmetric
+    session.set_symmetric(False)
+    session.move_keypoints({3: (0.5, 0.5), 7: (0.4, 0.4)})
+    press("Reset")
+    assert set(np.flatnonzero(session.keypoints.pinned)) == {7}
+    session.select([])
+    press("Reset")
+    assert not session.keypoints.pinned.any()
+    session.move_keypoints({0: (0.5, 0.1)})
+    drawn = keypoints.canvas.grab().toImage()
+    assert not press("Show the distance").isChecked()
+    assert keypoints.canvas.grab().toImage() != drawn
+    far = keypoints.canvas.position_of(9)
+    qtbot.keyClick(keypoints.canvas, Qt.Key.Key_Plus)
+    press("Frame")
+    assert keypoints.canvas.position_of(9) == far
+
+
+def test_the_weight_of_the_selected_pins(qtbot: QtBot, keypoints: KeypointView, session: Session) -> None:
+    box = keypoints.weight
+    assert not box.isEnabled()
+    session.select([3, 5])
+    assert box.isEnabled()
+    assert box.text() == "free"
+    box.setValue(25.0)
+    assert session.keypoints.strength[[3, 5]].tolist() == [25.0, 25.0]
+    assert session.undo_stack.undoText() == "change of the pin strength of 2 keypoints"
+    session.select([5])
+    session.set_strength(2.5)
+    assert box.text() == "× 2.5"
+    session.select([3, 5])
+    assert box.text() == "≤ 25.0"  # they differ: the largest
+    session.undo()
+    assert box.text() == "× 25.0"
+    box.setValue(0.0)
+    assert not session.keypoints.pinned.any()
+    assert box.text() == "free"
 
 
 def test_the_wheel_zooms_around_the_pointer(keypoints: KeypointView) -> None:
@@ -307,6 +395,27 @@ def test_the_texture_follows_the_camera(qtbot: QtBot, head: HeadView, session: S
     before = session.picture.texture
     session.view_from("left")
     wait_for(qtbot, lambda: session.picture.texture is not before)
+
+
+def test_keys_turn_pan_and_zoom_the_head(qtbot: QtBot, head: HeadView, session: Session) -> None:
+    canvas, key, home = head.canvas, Qt.Key, session.camera
+    qtbot.keyClick(canvas, key.Key_Left)
+    assert session.camera.azimuth == pytest.approx(home.azimuth + 5)  # as if the head was dragged to the left
+    qtbot.keyClick(canvas, key.Key_Right)
+    qtbot.keyClick(canvas, key.Key_Down)
+    assert session.camera.elevation == pytest.approx(home.elevation + 5)
+    qtbot.keyClick(canvas, key.Key_Up)
+    assert session.camera == home
+    qtbot.keyClick(canvas, key.Key_Right, SHIFT)
+    panned = session.camera
+    assert panned.target[0] < home.target[0]  # the head goes right
+    assert (panned.azimuth, panned.distance) == (home.azimuth, home.distance)
+    qtbot.keyClick(canvas, key.Key_Plus)
+    assert session.camera.distance < home.distance
+    qtbot.keyClick(canvas, key.Key_Minus)
+    assert session.camera == panned
+    qtbot.keyClick(canvas, key.Key_Q)  # not ours
+    assert session.camera == panned
 
 
 def test_drawing_announces_the_observation_that_is_on_the_screen(

@@ -20,10 +20,12 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from lipflow_studio.comparison import ComparisonUpdate, Standing, titles_of
+from lipflow_studio.orbit import Orbit
 from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
+from lipflow_studio.views.by_keyboard import ARROWS, FocusFrame, camera_by_key
 from lipflow_studio.views.compare_faces import HEAD_ASPECT, CompareFaces, fitted
 from lipflow_studio.views.head_canvas import DEGREES_A_PIXEL, ZOOM_A_NOTCH
 
@@ -32,12 +34,12 @@ REACH = 9  # pixels from the divider at which it is grabbed
 HANDLE = 11  # radius of the divider's handle, pixels
 MARGIN, PAD, DOT = 6, 6, 14  # pixels: around a caption, inside it, and for its contender's colour
 PLATE = 0.62  # opacity of its ground
-KEY_STEP = 0.02  # of the width, by an arrow key
+KEY_STEP = 0.02  # of the width, by a key
 EMPTY = "Add an avatar, or the open one under another prior: all are fitted to the same observation"
 
 
 class CompareCanvas(QWidget):
-    """Every gesture is that of the 3D view and turns all heads; the divider moves by drag and arrow keys."""
+    """Every gesture is that of the 3D view and turns all heads; the divider moves by drag and Ctrl+arrow keys."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,6 +52,7 @@ class CompareCanvas(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setAccessibleName("Compared faces")
+        self._focus = FocusFrame(self)
         compare = self._compare
         compare.contenders_changed.connect(lambda _: self._show_contenders())
         compare.active_changed.connect(lambda _: self._show_contenders())
@@ -208,12 +211,14 @@ class CompareCanvas(QWidget):
         self._session.set_camera(distance=self._session.camera.zoomed(factor).distance)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        ways = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
-        way = ways.get(Qt.Key(event.key()))
-        if way is None or not self.is_split:
+        way, _ = ARROWS.get(Qt.Key(event.key()), (0.0, 0.0))
+        moved = camera_by_key(event, self._session.camera, self._drawn())
+        if moved:
+            self._session.set_camera(**moved)
+        elif way and self.is_split and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self._compare.set_split(min(max(self._compare.options.split + way * KEY_STEP, 0.0), 1.0))
+        else:
             super().keyPressEvent(event)
-            return
-        self._compare.set_split(min(max(self._compare.options.split + way * KEY_STEP, 0.0), 1.0))
 
     def _on_divider(self, position: QPointF) -> bool:
         return self.is_split and abs(position.x() - self._compare.options.split * self.width()) <= REACH
@@ -222,11 +227,17 @@ class CompareCanvas(QWidget):
         self._compare.set_split(min(max(now.x() / max(self.width(), 1), 0.0), 1.0))
 
     def _pan(self, now: QPointF, last: QPointF) -> None:
-        places, camera = self.places(), self._session.camera
-        size = places[0][1].size() if places else self.size()
-        drawn = fitted(camera, size.width() / max(size.height(), 1))
-        moved, height = now - last, max(size.height(), 1)
-        self._session.set_camera(target=drawn.panned(-moved.x() / height, moved.y() / height).target)
+        moved, height = now - last, max(self._face_size().height(), 1)
+        self._session.set_camera(target=self._drawn().panned(-moved.x() / height, moved.y() / height).target)
+
+    def _face_size(self) -> QSize:
+        places = self.places()
+        return places[0][1].size() if places else self.size()
+
+    def _drawn(self) -> Orbit:
+        """The camera that the faces are drawn with."""
+        size = self._face_size()
+        return fitted(self._session.camera, size.width() / max(size.height(), 1))
 
     def _orbit(self, now: QPointF, last: QPointF) -> None:
         moved = now - last

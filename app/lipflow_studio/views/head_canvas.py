@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from lipflow.checks import InputError
@@ -17,6 +17,7 @@ from lipflow_studio.heat import Heat
 from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
+from lipflow_studio.views.by_keyboard import FocusFrame, camera_by_key
 from lipflow_studio.views.head_overlay import HeadOverlay
 from lipflow_studio.views.head_paintings import HeadPaintings, Painting, Scene
 
@@ -28,7 +29,8 @@ CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModi
 
 
 class HeadCanvas(QWidget):
-    """The picture of the head. Drag: orbit; right, middle or Shift drag: pan; wheel: zoom; double click: reset.
+    """The picture of the head. Drag: orbit; right, middle or Shift drag: pan; wheel: zoom; double click: reset. Keys
+    do the same.
 
     Keypoints that are shown are dragged with the left button; with Ctrl the nearest one is, shown or not. Ctrl and
     Shift together turn the light of the geometry.
@@ -58,6 +60,9 @@ class HeadCanvas(QWidget):
         self.setMinimumSize(QSize(200, 200))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Head")
+        self._focus = FocusFrame(self)
         self._paintings.made.connect(self._show)
         session.avatar_changed.connect(self._show_avatar)
         session.picture_changed.connect(self._show_picture)
@@ -288,6 +293,13 @@ class HeadCanvas(QWidget):
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self._session.reset_camera()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moved = camera_by_key(event, self._session.camera)
+        if moved:
+            self._session.set_camera(**moved)
+        else:
+            super().keyPressEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         factor = ZOOM_A_NOTCH ** (event.angleDelta().y() / 120)

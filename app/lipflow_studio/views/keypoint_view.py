@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSignalBlocker, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
@@ -22,17 +22,20 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QMenu, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QMenu, QToolTip, QVBoxLayout, QWidget
 
-from lipflow_studio.commands.pinning import displaced, grabbed_points
+from lipflow_studio.commands.pinning import MAX_STRENGTH, displaced, grabbed_points
 from lipflow_studio.document import PULL, AvatarInfo, KeypointSet, Picture
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
+from lipflow_studio.views.by_keyboard import ARROWS, ZOOM_A_KEY, ZOOM_KEYS, FocusFrame
 from lipflow_studio.views.keypoint_dots import landmark_colours, paint_points, paint_residuals
-from lipflow_studio.widgets.make import label, strip, tool
+from lipflow_studio.widgets.make import dressed, label, strip, tool
 
 GRAB = 9.0  # pixels around a point that grab it
 NUDGE = 1.0  # pixels of the backdrop an arrow key moves; with Shift 5 times as far
+STEPS = {Qt.Key.Key_N: 1, Qt.Key.Key_B: -1}  # keys that go from keypoint to keypoint
+SIGHT = (24, 24, -24, -24)  # pixels from the edges inside which a keypoint that a key selected is shown
 LARGEST_SCALED = 4_000_000  # pixels of the zoomed picture that are kept scaled
 STRENGTHS = (("Pin weakly (1, like a seen one)", 1.0), ("Pin strongly (100)", 10 * PULL))
 MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
@@ -41,7 +44,7 @@ MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
 class KeypointCanvas(QWidget):
     """The picture and its points. Everything it changes, it changes through the Session's commands."""
 
-    hovered = Signal(int)  # position of the landmark under the pointer, -1 for none
+    hovered = Signal(int)  # ``hover`` is another
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,6 +64,8 @@ class KeypointCanvas(QWidget):
         self.residuals = True
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Keypoints")
+        self._focus = FocusFrame(self)
         self.setMinimumSize(QSize(200, 200))
         session.avatar_changed.connect(self._show_avatar)
         session.keypoints_changed.connect(lambda _: self.update())
@@ -86,6 +91,11 @@ class KeypointCanvas(QWidget):
             self._scaled = None
             self._image = QImage(picture.frontal.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
         self.update()
+
+    @property
+    def hover(self) -> int:
+        """Position of the landmark under the pointer, -1 for none."""
+        return self._hover
 
     def frame(self) -> None:
         """Show the neutral face's landmarks with a margin around them."""
@@ -190,25 +200,44 @@ class KeypointCanvas(QWidget):
         self.update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        directions = {
-            Qt.Key.Key_Left: (-1, 0),
-            Qt.Key.Key_Right: (1, 0),
-            Qt.Key.Key_Up: (0, -1),
-            Qt.Key.Key_Down: (0, 1),
-        }
-        direction = directions.get(Qt.Key(event.key()))
-        if direction is None or self._info is None:
+        key, shift = Qt.Key(event.key()), bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        if self._info is None:
             super().keyPressEvent(event)
-            return
-        far = NUDGE * (5 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
-        height, width = self._info.backdrop_size
-        self._session.nudge(far * direction[0] / width, far * direction[1] / height)
+        elif key in ARROWS:
+            far, (right, down) = NUDGE * (5 if shift else 1), ARROWS[key]
+            height, width = self._info.backdrop_size
+            self._session.nudge(far * right / width, far * down / height)
+        elif key in STEPS:
+            self._step(STEPS[key])
+        elif key in ZOOM_KEYS:
+            self._zoom(ZOOM_A_KEY ** ZOOM_KEYS[key], QPointF(self.rect().center()))
+        elif key == Qt.Key.Key_Home:
+            self.frame()
+        else:
+            super().keyPressEvent(event)
+
+    def _step(self, by: int) -> None:
+        """Select the keypoint after (1) or before (−1) the selected ones, the first or last where none is, and bring
+        it into sight."""
+        assert self._info is not None
+        count, selection = len(self._info.keypoints), self._session.selection
+        ends = {1: max(selection, default=-1), -1: min(selection, default=count)}
+        index = (ends[by] + by) % count
+        self._session.select([index])
+        at, inside = self.position_of(index), self.rect().adjusted(*SIGHT)
+        x = min(max(at.x(), inside.left()), inside.right())
+        y = min(max(at.y(), inside.top()), inside.bottom())
+        if (x, y) != (at.x(), at.y()):
+            self._offset += QPointF(x, y) - at
+            self._framed = False
+            self.update()
 
     def leaveEvent(self, event: QEvent) -> None:
         self._set_hover(-1)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        index = self._at(QPointF(event.pos()))
+        by_mouse = event.reason() == QContextMenuEvent.Reason.Mouse
+        index = self._at(QPointF(event.pos())) if by_mouse else -1
         if index >= 0 and index not in self._session.selection:
             self._session.select([index])
         menu = QMenu(self)
@@ -305,6 +334,29 @@ class KeypointCanvas(QWidget):
         painter.drawPixmap(self._offset, self._scaled)
 
 
+class PinWeight(QDoubleSpinBox):
+    """The weight of the selected keypoints' pins; of several that differ, the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        tip = "Weight of the selected pins, on their squared distance (a keypoint that a camera saw has 1; 0: unpin)"
+        dressed(self, "weight", tip)
+        self.setAccessibleName("Weight of the selected pins")
+        self.setRange(0.0, MAX_STRENGTH)
+        self.setDecimals(1)
+        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.setSpecialValueText("free")
+        self.setKeyboardTracking(False)
+        self.setFixedWidth(92)
+
+    def show_weights(self, weights: list[float]) -> None:
+        """Show the selected ones' weights, 0 of those that are not pinned; nothing is sent back."""
+        self.setEnabled(bool(weights))
+        with QSignalBlocker(self):
+            self.setPrefix("≤ " if len(set(weights)) > 1 else "× ")
+            self.setValue(max(weights, default=0.0))
+
+
 class KeypointView(QWidget):
     """The canvas between a strip of tools and a line that says what is under the pointer."""
 
@@ -320,7 +372,8 @@ class KeypointView(QWidget):
         layout.addWidget(self._strip())
         layout.addWidget(self.canvas, 1)
         layout.addWidget(self.line)
-        self.canvas.hovered.connect(self._say)
+        self.canvas.hovered.connect(lambda _: self._say())
+        session.fit_changed.connect(lambda _: self._say())  # the distance to a pin
         session.keypoints_changed.connect(lambda _: self._refresh())
         session.selection_changed.connect(lambda _: self._refresh())
         self._refresh()
@@ -340,8 +393,10 @@ class KeypointView(QWidget):
         session.symmetric_changed.connect(self._mirror.setChecked)
         self._mirror.setChecked(session.symmetric)
         self._residuals.toggled.connect(self._show_residuals)
-        for button in (self._pin, self._unpin, self._reset, self._mirror, self._residuals):
-            row.addWidget(button)
+        self.weight = PinWeight()
+        self.weight.valueChanged.connect(session.set_strength)
+        for part in (self._pin, self._unpin, self.weight, self._reset, self._mirror, self._residuals):
+            row.addWidget(part)
         row.addStretch(1)
         row.addWidget(tool("frame", "Frame the face (double click)", self.canvas.frame))
         return bar
@@ -358,18 +413,20 @@ class KeypointView(QWidget):
         self._pin.setEnabled(some)
         self._unpin.setEnabled(some)
         self._reset.setEnabled(self._session.keypoints is not None)
-        self._say(-1)
-
-    def _say(self, hovered: int) -> None:
         keypoints = self._session.keypoints
+        weights = [] if keypoints is None else keypoints.strength[list(self._session.selection)].tolist()
+        self.weight.show_weights(weights)
+        self._say()
+
+    def _say(self) -> None:
+        keypoints, hovered = self._session.keypoints, self.canvas.hover
         if keypoints is None:
             self.line.setText("No avatar is open")
         elif hovered >= 0:
             self.line.setText(self.canvas.describe(hovered))
         else:
-            selected, pinned = len(self._session.selection), int(keypoints.pinned.sum())
-            self.line.setText(
-                f"{pinned} pinned  ·  {selected} selected"
-                if pinned or selected
-                else "Drag a keypoint: the face follows"
-            )
+            selection, pinned = self._session.selection, int(keypoints.pinned.sum())
+            counts = f"{pinned} pinned  ·  {len(selection)} selected"
+            if len(selection) == 1:
+                counts = self.canvas.describe(next(iter(selection)))
+            self.line.setText(counts if pinned or selection else "Drag a keypoint: the face follows")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QPointF, Qt, SignalInstance
+from PySide6.QtCore import QPointF, SignalInstance
 from PySide6.QtGui import QColor
 
 from lipflow_studio.document import FloatArray
@@ -20,12 +20,6 @@ INNER = 0.8  # of the draws are always shown
 CLICK = 4.0  # pixels that the pointer may move between press and release of a click
 LAYERS = ("stored", "drawn", "keys")  # of dots, the lowest first
 LINES = ("way", "trail")
-ARROWS = {
-    Qt.Key.Key_Left: (-1.0, 0.0),
-    Qt.Key.Key_Right: (1.0, 0.0),
-    Qt.Key.Key_Up: (0.0, -1.0),
-    Qt.Key.Key_Down: (0.0, 1.0),
-}
 MUTED = -1  # the kind of a dot that is not in colour
 
 

@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QWidget
 
 from lipflow_studio.document import FloatArray
 from lipflow_studio.theme import current
+from lipflow_studio.views.by_keyboard import ARROWS, ZOOM_A_KEY, ZOOM_KEYS
 from lipflow_studio.views.latent_scene import (
-    ARROWS,
     CLICK,
     LAYERS,
     LINES,
@@ -29,7 +29,6 @@ from lipflow_studio.views.latent_scene import (
 
 SYMBOLS = ("o", "t", "s", "d", "p")  # of the kinds beyond the theme's colours
 TALL = 250  # pixels from which on there is room for numbers at the axes
-ZOOM_A_KEY = 1.2
 
 
 class LatentPlane(pg.PlotWidget):
@@ -214,8 +213,8 @@ class LatentPlane(pg.PlotWidget):
             self._hover(beside(self._pixels(), start, self._spot, ARROWS[key]) or self._spot)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._spot is not None:
             self.chosen.emit(self._spot)
-        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
-            factor = ZOOM_A_KEY if key == Qt.Key.Key_Minus else 1 / ZOOM_A_KEY
+        elif key in ZOOM_KEYS:
+            factor = ZOOM_A_KEY ** -ZOOM_KEYS[key]
             self.getViewBox().scaleBy((factor, factor))
         elif key == Qt.Key.Key_Home:
             self.frame()

@@ -28,8 +28,8 @@ from PySide6.QtWidgets import QWidget
 from lipflow_studio.document import FloatArray
 from lipflow_studio.orbit import Orbit
 from lipflow_studio.theme import Theme, current
+from lipflow_studio.views.by_keyboard import ARROWS, ZOOM_A_KEY, ZOOM_KEYS
 from lipflow_studio.views.latent_scene import (
-    ARROWS,
     CLICK,
     LAYERS,
     LINES,
@@ -46,7 +46,6 @@ from lipflow_studio.views.latent_scene import (
 DEGREES_A_PIXEL = 0.4
 DEGREES_A_KEY = 8.0
 ZOOM_A_NOTCH = 1.1
-ZOOM_A_KEY = 1.2
 ZOOMS = (0.3, 30.0)
 EYE = 4.0  # radii of the cloud from its middle to the eye
 SHADES = (0.35, 0.55, 0.8, 1.0)  # opacity of dots, from far to near
@@ -258,8 +257,8 @@ class LatentCloud(QWidget):
             self._hover(beside(self._pixels(), start, self._spot, ARROWS[key]) or self._spot)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._spot is not None:
             self.chosen.emit(self._spot)
-        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
-            self._zoom_by(1 / ZOOM_A_KEY if key == Qt.Key.Key_Minus else ZOOM_A_KEY)
+        elif key in ZOOM_KEYS:
+            self._zoom_by(ZOOM_A_KEY ** ZOOM_KEYS[key])
         elif key == Qt.Key.Key_Home:
             self.frame()
         else:
