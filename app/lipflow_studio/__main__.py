@@ -18,6 +18,7 @@ from lipflow_studio import script
 from lipflow_studio.commands import Step
 from lipflow_studio.document import Problem
 from lipflow_studio.endings import Ending
+from lipflow_studio.image_files import write_image
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.problems import describe_error
 from lipflow_studio.session import Session
@@ -66,9 +67,7 @@ def _finish(studio: Studio, screenshot: Path | None) -> None:
     """Take the picture and close; whatever went wrong is told, since nobody is there to read the banner."""
     try:
         if screenshot is not None:
-            screenshot.parent.mkdir(parents=True, exist_ok=True)
-            if not studio.window.picture().save(str(screenshot)):
-                raise InputError("screenshot", expected="a PNG or JPEG file that can be written", got=screenshot)
+            write_image(studio.window.picture().toImage(), screenshot)
     except (OSError, InputError) as error:
         studio.session.report(error)
     problem = studio.session.problem

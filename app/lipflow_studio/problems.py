@@ -10,6 +10,8 @@ from lipflow_studio.document import Problem
 # What the system's own words leave open.
 SYSTEM = {
     errno.ENOSPC: "no space left on the disk; free some, or choose another place",
+    errno.EFBIG: "the file is larger than this place takes; choose another place",
+    errno.EIO: "the disk fails; choose another place",
     errno.EDQUOT: "the quota of this disk is used up; free some space, or choose another place",
     errno.EACCES: "no permission; choose another place",
     errno.EPERM: "no permission; choose another place",

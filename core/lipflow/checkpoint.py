@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,31 @@ from lipflow.checks import InputError
 from lipflow.files import replacing
 
 KEY = "lipflow"  # of the JSON body in the file's metadata
+# safetensors' words for what the system refused.
+REFUSED = re.compile(r"(?P<words>[^:]*) \(os error (?P<number>\d+)\)")
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], body: dict[str, Any]) -> None:
-    """Write tensors (of any layout and device) with ``body``; the old file stays until the new one is whole."""
+    """Write tensors (of any layout and device) with ``body``; the old file stays until the new one is whole.
+
+    Raises:
+        OSError: if the place cannot be written to, or is full.
+    """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with replacing(path) as beside:
+    with replacing(path) as beside, _system_errors():
         save_file(plain, beside, metadata={KEY: json.dumps(body, allow_nan=False)})
+
+
+@contextlib.contextmanager
+def _system_errors() -> Iterator[None]:
+    """What the system refused is an OSError, as it is everywhere else."""
+    try:
+        yield
+    except SafetensorError as error:
+        refused = REFUSED.search(str(error))
+        if refused is None:
+            raise
+        raise OSError(int(refused["number"]), refused["words"].strip()) from error
 
 
 def load_tensors(path: Path, *, what: str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

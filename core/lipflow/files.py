@@ -16,7 +16,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write a file or folder to; rename it into place when the block ends well.
 
     A file is replaced; a folder is, too. When the block raises, what was written beside is removed and ``path`` is as
-    it was. The yielded name keeps the suffix, since writers choose their format by it.
+    it was. The yielded name keeps the suffix, since writers choose their format by it. An OSError names ``path``, where
+    it names no other file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
@@ -27,6 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
         if beside.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(beside, path)
+    except OSError as error:
+        if error.filename in (None, str(beside)):  # writers that are refused tell of no file, or of the one beside
+            error.filename = str(path)
+        raise
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)

@@ -31,6 +31,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 from lipflow_studio.views.head_painter import scale_colours
 from lipflow_studio.views.head_view import HeadView, fill_viewpoints
+from support.full_disk import full_disk
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -259,6 +260,17 @@ def test_a_heat_maps_picture_has_its_scale(
         assert (image.width(), image.height()) == (600, 480)
         card = pixels(image)[-180:-30, 40:260]
         assert least <= (np.abs(card - panel.getRgb()[:3]).max(-1) < 40).mean() <= most
+
+
+def test_a_full_disk_keeps_no_half_of_a_picture(
+    qtbot: QtBot, gl: None, session: Session, appearance: Appearance, tmp_path: Path
+) -> None:
+    wait_for_face(qtbot, session)
+    with full_disk():
+        appearance.save_picture(str(tmp_path / "head.png"), size=[300, 240])
+        wait_for(qtbot, lambda: not appearance.busy)
+    assert session.problem.line.startswith(f"{tmp_path / 'head.png'}: the file is larger than this place takes")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("name", "kwargs", "said"), [

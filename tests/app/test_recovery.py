@@ -15,6 +15,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.offer import RecoveryOffer
+from support.full_disk import full_disk
 
 
 def begin(qtbot: QtBot, folder: Path) -> Session:
@@ -163,30 +164,44 @@ def test_a_damaged_one_is_one_line(qtbot: QtBot, left: Path, damage: bytes) -> N
     assert session.close()
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_once(
-    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def unexpected(*args: object, **kwargs: object) -> None:
+    raise IndexError("we miscounted")
+
+
+@pytest.mark.parametrize("says", ["larger than this place takes", "IndexError: we miscounted"])
+def test_what_keeps_it_from_writing_is_said_once_and_tried_again(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
     session = begin(qtbot, tmp_path)
     problems: list[object] = []
     session.problem_changed.connect(problems.append)
-
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise OSError(28, "No space left on device", "there")
-
-    monkeypatch.setattr("lipflow.checkpoint.save_file", refuse)
     session.move_keypoints({7: (0.5, 0.4)})
-    for _ in range(2):
-        session.part(Recovery).autosave()
-        qtbot.wait(50)
-        session.part(Recovery)._tick()
+    with monkeypatch.context() as patch, full_disk():
+        if "IndexError" in says:
+            patch.setattr("lipflow_studio.session_file.write", unexpected)
+        for _ in range(3):
+            session.part(Recovery).autosave()
+            qtbot.wait(50)
+            session.part(Recovery)._tick()
     assert len(problems) == 1
     assert "autosave" in session.problem.line
-    assert "no space left" in session.problem.line
+    assert says in session.problem.line
+    assert "\n" not in session.problem.line
     assert session.keypoints.pinned[7]
-    monkeypatch.undo()
     session.part(Recovery).autosave()
     wait_for(qtbot, lambda: bool(sessions(tmp_path)))
     assert session.close()
+
+
+def test_a_rescue_that_fails_leaves_what_was_written_before(qtbot: QtBot, tmp_path: Path) -> None:
+    session = begin(qtbot, tmp_path)
+    session.move_keypoints({7: (0.5, 0.4)})
+    autosaved(qtbot, session, tmp_path)
+    session.move_keypoints({8: (0.5, 0.4)})
+    with full_disk(), pytest.raises(OSError, match="too large"):
+        session.part(Recovery).rescue()
+    assert session.close()
+    assert len(sessions(tmp_path)) == 1
 
 
 def test_a_studio_that_is_killed_leaves_its_session(

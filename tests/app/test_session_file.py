@@ -26,6 +26,7 @@ from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.session import Session
+from support.full_disk import full_disk
 
 
 @pytest.fixture
@@ -159,6 +160,19 @@ def test_a_place_that_cannot_be_written_to_is_one_line_and_nothing_is_lost(
     assert (tmp_path / "a.lipflow").read_bytes() == kept
     assert [p.name for p in tmp_path.iterdir()] == ["a.lipflow"]
     assert opened.keypoints.pinned[1]
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(opened: Session, tmp_path: Path) -> None:
+    files = opened.part(Files)
+    opened.move_keypoints({0: (0.5, 0.5)})
+    with full_disk():
+        files.save(str(tmp_path / "a.lipflow"))
+    assert opened.problem.line.startswith(f"{tmp_path / 'a.lipflow'}: ")
+    assert "larger than this place takes" in opened.problem.line
+    assert files.modified
+    assert list(tmp_path.iterdir()) == []
+    files.save(str(tmp_path / "a.lipflow"))
+    assert not files.modified
 
 
 def test_files_that_are_deleted_while_open_harm_nothing(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lipflow.files import replacing, write_json
+from support.full_disk import full_disk
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside(tmp_path):
@@ -25,6 +26,13 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
             (beside / name).touch()
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_full_disk_is_told_of_the_file_that_was_wanted(tmp_path):
+    with full_disk(), pytest.raises(OSError, match="too large") as refused:
+        write_json(tmp_path / "long.json", ["text"] * 1000)
+    assert refused.value.filename == str(tmp_path / "long.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_not_a_number_is_refused_and_nothing_is_written(tmp_path):

@@ -12,9 +12,9 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QImage
 
 from lipflow.checks import InputError
-from lipflow.files import replacing
 from lipflow_studio.commands import command
 from lipflow_studio.heat import Heat
+from lipflow_studio.image_files import write_image
 from lipflow_studio.look import LIGHTS, Look
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
@@ -224,7 +224,5 @@ HEATS: dict[str, Callable[[Session], Heat | str]] = {"error": _error, "deviation
 
 
 def _write(image: QImage, path: Path) -> Generator[Path, Any, None]:
-    with replacing(path) as beside:
-        if not image.save(str(beside)):
-            raise InputError(f"picture {path.name}", expected="a place that can be written to", got=str(path.parent))
+    write_image(image, path)
     yield path

@@ -139,20 +139,25 @@ class Recovery(Part):
         return self._writer is None
 
     def _tick(self) -> None:
-        state = None if self._writer is None else self._writer.take()
-        if isinstance(state, OSError):
+        writer = self._writer
+        state, failure = (None, None) if writer is None else (writer.take(), writer.take_failure())
+        if failure is not None:  # the next minute has a new writer
+            self._writer = None
+            self._fail(failure.error, failure.details)
+        elif isinstance(state, OSError):
             self._fail(state)
         elif state is not None:
             self._failing = False
         if time.monotonic() - self._at >= EVERY_S:
             self.autosave()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, details: str = "") -> None:
         """Say once that nothing is kept; the next minute tries again."""
         self._written = None
         if not self._failing:
             self._failing = True
-            self.session.report(InputError("autosave", expected="a file it can write", got=describe_error(error).line))
+            problem = InputError("autosave", expected="a file it can write", got=describe_error(error).line)
+            self.session.report(problem, details)
 
     def _forget_saved(self, modified: bool) -> None:
         if not modified:
