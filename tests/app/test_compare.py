@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -148,6 +149,63 @@ def test_undo_brings_all_back(qtbot: QtBot, compared: Session) -> None:
     back = wait_for_rest(qtbot, compared)
     assert back.standings[0].record.data_energy < 1.0  # where it was
     assert back.standings[1].record.data_energy < dragged.standings[1].record.data_energy
+
+
+def test_contenders_are_edits(qtbot: QtBot, compared: Session, dam_file: Path) -> None:
+    """Adding, removing and other priors: each a step to undo that the menu names, with the fits made again."""
+    part = compared.part(Compare)
+
+    def lineup() -> list[tuple[str, str]]:
+        return [(c.title, c.prior) for c in part.contenders]
+
+    both, dam = lineup(), dam_file.stem
+    assert compared.undo_stack.undoText() == f"addition of {dam} to the comparison"
+    edits: list[tuple[str, Callable[[], None]]] = [
+        ("addition of tiny-kpt to the comparison", lambda: part.add("", "standard-normal")),
+        (f"removal of {dam} from the comparison", lambda: part.remove(1)),
+        ("change of the prior of tiny-kpt", lambda: part.set_prior(0, "no-likelihood")),
+        ("removal of all contenders", part.clear),
+    ]
+    states = [both]
+    for text, do in edits:
+        do()
+        assert compared.undo_stack.undoText() == text
+        states.append(lineup())
+    assert [len(state) for state in states] == [2, 3, 2, 2, 0]
+    part.clear()
+    assert compared.undo_stack.undoText() == "removal of all contenders"  # and no step of nothing
+    gc.collect()  # what is removed is held by its edit
+    for state in reversed(states[:-1]):
+        compared.undo()
+        assert lineup() == state
+    assert not compared.loading  # nothing is read again
+    wait_for_rest(qtbot, compared)
+    compared.redo()
+    assert lineup() == states[1]
+    assert len(wait_for_rest(qtbot, compared).standings) == 3
+    compared.undo()
+    compared.undo()
+    assert [title for title, _ in lineup()] == ["tiny-kpt"]
+    assert compared.problem is None
+
+
+def test_an_addition_is_undone_while_it_is_loaded(qtbot: QtBot, session: Session, dam_file: Path) -> None:
+    wait_for_face(qtbot, session)
+    part = session.part(Compare)
+    part.start()
+    part.add(str(dam_file))
+    part.set_prior(1, "standard-normal")  # what undo brings back was not loaded yet
+    session.undo()
+    session.undo()
+    session.redo()
+    wait_for(qtbot, lambda: not session.loading)
+    assert [c.prior for c in part.contenders] == ["own", "own"]
+    assert all(c.info is not None for c in part.contenders)
+    part.set_prior(1, "no-likelihood")
+    session.undo()
+    assert all(c.info is not None for c in part.contenders)
+    assert len(wait_for_rest(qtbot, session).standings) == 2
+    assert session.problem is None
 
 
 def test_another_source_begins_anew(qtbot: QtBot, hmc_session: Session, headset_files: list[Path]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from PySide6.QtCore import QTimer, Signal
 
@@ -17,6 +18,7 @@ from lipflow_studio.commands import command
 from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare
 from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, Contender, Standing
 from lipflow_studio.document import AvatarInfo, Source
+from lipflow_studio.edits import Edit
 from lipflow_studio.observing import DRIVES, observation_of
 from lipflow_studio.opening import avatar_file, avatar_name, load_avatar
 from lipflow_studio.parts.base import Part
@@ -53,7 +55,8 @@ class Compare(Part):
         self.options = CompareOptions()
         self.at = LIVE
         self.update: ComparisonUpdate | None = None
-        self._avatars: dict[AvatarInfo, Avatar] = {}  # of the contenders
+        # Of the contenders, and of those that undo can bring back: their edits hold the key.
+        self._avatars: WeakKeyDictionary[AvatarInfo, Avatar] = WeakKeyDictionary()
         self._fitted: tuple[int, ...] = ()  # places of those that the worker has
         self._failures: tuple[Failure | None, ...] = ()  # that were reported
         self._waiting: deque[Contender] = deque()  # to be loaded
@@ -80,9 +83,14 @@ class Compare(Part):
         ``prior`` is what it is fitted under: "own", "standard-normal" or "no-likelihood".
         """
         try:
-            self._add(which, prior)
+            contender = self._contender(which, prior)
+            if len(self.contenders) >= MOST:
+                expected = f"at most {MOST} contenders"
+                raise InputError("comparison", expected=expected, got="one more", mend="remove one first")
         except InputError as error:
             self.session.report(error)
+            return
+        self._edit(f"addition of {contender.title} to the comparison", (*self.contenders, contender))
 
     @command()
     def add_models(self) -> None:
@@ -92,9 +100,7 @@ class Compare(Part):
             got = ", ".join(names) or "none"
             self.session.report(InputError("comparison", expected="embedded avatars of several models", got=got))
             return
-        self._put_contenders(())
-        for name in names:
-            self._add(name, "own")
+        self._edit("comparison of the models", tuple(self._contender(name, "own") for name in names))
         self.start()
 
     @command()
@@ -104,12 +110,13 @@ class Compare(Part):
             left = tuple(c for i, c in enumerate(self.contenders) if i != index)
             if max(self.options.pair) >= len(left):
                 self._put_options(pair=(0, 1))
-            self._put_contenders(left)
+            self._edit(f"removal of {self.contenders[index].title} from the comparison", left)
 
     @command()
     def clear(self) -> None:
         """Take all contenders out."""
-        self._put_contenders(())
+        if self.contenders:
+            self._edit("removal of all contenders", ())
 
     @command()
     def set_prior(self, index: int, prior: str) -> None:
@@ -118,7 +125,8 @@ class Compare(Part):
             self.session.report(_no_prior(prior))
         elif self._is_place(index) and prior != self.contenders[index].prior:
             changed = replace(self.contenders[index], prior=prior)
-            self._put_contenders(tuple(changed if i == index else c for i, c in enumerate(self.contenders)))
+            after = tuple(changed if i == index else c for i, c in enumerate(self.contenders))
+            self._edit(f"change of the prior of {changed.title}", after)
 
     @command()
     def start(self) -> None:
@@ -127,7 +135,7 @@ class Compare(Part):
             self.session.report(InputError("comparison", expected="an open avatar", got="none"))
             return
         if not self.contenders:
-            self._add("", "own")
+            self._bring((self._contender("", "own"),))
         self._put_active(True)
 
     @command()
@@ -204,7 +212,10 @@ class Compare(Part):
         for entry in listed:
             if not isinstance(entry, dict) or not isinstance(entry.get("which"), str) or not entry["which"]:
                 raise InputError("session, comparison", expected="avatars and priors", got=repr(entry)[:60])
-            self._restore_one(entry["which"], entry.get("prior"))
+            try:
+                self._bring((*self.contenders, self._contender(entry["which"], entry.get("prior"))))
+            except InputError as error:
+                self.session.report(error)
         self._put_active(saved["active"] is True)
 
     def close(self) -> bool:
@@ -216,44 +227,55 @@ class Compare(Part):
 
     # Inside: contenders
 
-    def _add(self, which: str, prior: str) -> None:
+    def _contender(self, which: str, prior: Any) -> Contender:
+        """One by what scripts call it; it is loaded when it is brought in.
+
+        Raises:
+            InputError: an avatar or a setting of the prior that is not there.
+        """
         session = self.session
         if not isinstance(prior, str) or prior not in PRIORS:
             raise _no_prior(prior)
-        if len(self.contenders) >= MOST:
-            raise InputError(
-                "comparison", expected=f"at most {MOST} contenders", got="one more", mend="remove one first"
-            )
         if which:
             path = avatar_file(which)
             name = which if embedded.embedded_avatars().get(which) == path else str(path.absolute())
-            contender = Contender(name, avatar_name(path.absolute()), prior)
-            loaded = self._loaded_already(path)
-            if loaded is None:
-                self._waiting.append(contender)
-            else:
-                contender = self._with_avatar(contender, loaded)
-        else:
-            if session.avatar is None or session.avatar_info is None:
-                raise InputError("comparison", expected="an open avatar", got="none")
-            contender = Contender(_where(session.avatar_info), session.avatar_info.name, prior)
-            contender = self._with_avatar(contender, (session.avatar, session.avatar_info))
-        self._put_contenders((*self.contenders, contender))
+            return Contender(name, avatar_name(path.absolute()), prior)
+        if session.avatar is None or session.avatar_info is None:
+            raise InputError("comparison", expected="an open avatar", got="none")
+        contender = Contender(_where(session.avatar_info), session.avatar_info.name, prior)
+        return self._with_avatar(contender, (session.avatar, session.avatar_info))
+
+    def _edit(self, text: str, contenders: tuple[Contender, ...]) -> None:
+        edit = Edit(text, self.contenders, contenders, do=self._bring, put=self._bring, now=lambda: self.contenders)
+        self.session.undo_stack.push(edit)
+
+    def _bring(self, contenders: tuple[Contender, ...]) -> None:
+        """Make them the contenders; those that are not loaded are, one after the other."""
+        ready: list[Contender] = []
+        for contender in contenders:
+            try:
+                ready.append(self._ready(contender))
+            except InputError as error:  # its file was there when it was added
+                self.session.report(error)
+        self._put_contenders(tuple(ready))
         self._load()
 
-    def _restore_one(self, which: str, prior: Any) -> None:
-        try:
-            self._add(which, prior)
-        except InputError as error:
-            self.session.report(error)
+    def _ready(self, contender: Contender) -> Contender:
+        if contender.info is not None:
+            return contender
+        loaded = self._loaded_already(avatar_file(contender.which))
+        if loaded is not None:
+            return self._with_avatar(contender, loaded)
+        if contender not in self._waiting:
+            self._waiting.append(contender)
+        return contender
 
     def _loaded_already(self, path: Path) -> Loaded | None:
         """The avatar of a file that is open or a contender."""
-        session = self.session
-        open_one = (
-            () if session.avatar is None or session.avatar_info is None else ((session.avatar_info, session.avatar),)
-        )
-        for info, avatar in (*open_one, *self._avatars.items()):
+        avatar, info = self.session.avatar, self.session.avatar_info
+        open_one = () if avatar is None or info is None else ((avatar, info),)
+        others = ((self._avatars[c.info], c.info) for c in self.contenders if c.info is not None)
+        for avatar, info in (*open_one, *others):
             if info.path is not None and info.path.absolute() == path.absolute():
                 return avatar, info
         return None
@@ -293,8 +315,6 @@ class Compare(Part):
 
     def _put_contenders(self, contenders: tuple[Contender, ...]) -> None:
         self.contenders = contenders
-        kept = {c.info for c in contenders}
-        self._avatars = {info: avatar for info, avatar in self._avatars.items() if info in kept}
         self._work()
         self.contenders_changed.emit(contenders)
 
