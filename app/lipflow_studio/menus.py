@@ -15,9 +15,11 @@ from lipflow import embedded
 from lipflow_studio.actions import ACTIONS, ActionRow, Ask
 from lipflow_studio.opening import REOPENED, FileKind
 from lipflow_studio.panels.compare_panel import fill_adding
+from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.headset_display import HeadsetDisplay
 from lipflow_studio.parts.recent import Recent
+from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.session import Session
 from lipflow_studio.views.head_view import fill_viewpoints
 
@@ -58,6 +60,10 @@ class Menus(QObject):
             session.undo_stack.cleanChanged,
             session.part(Desk).theme_changed,
             session.part(HeadsetDisplay).display_changed,
+            session.part(Captures).info_changed,
+            session.part(Captures).playing_changed,
+            session.part(Sequences).info_changed,
+            session.part(Sequences).playing_changed,
         )
         for change in changes:
             change.connect(self.refresh)

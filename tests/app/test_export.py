@@ -163,7 +163,7 @@ def test_codes_of_played_frames(
 ) -> None:
     wait_for_face(qtbot, session)
     export, captures = session.part(Export), session.part(Captures)
-    monkeypatch.setattr(captures, "playing", True)
+    monkeypatch.setattr(Captures, "playing", True)
     for number in (3, 5, 9):
         captures.frame_changed.emit(FrameId("smile", number))
         session.show_code([number / 10] * 16)

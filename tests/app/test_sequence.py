@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_fit
 from lipflow.avatar import Avatar
+from lipflow.export_codes import load_codes
 from lipflow.observation_files import save_camera
 from lipflow.observations import HmcObservation
 from lipflow_studio import sequence_work
@@ -23,12 +25,14 @@ from lipflow_studio.document import Source, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.export import Export
 from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.script import Player
 from lipflow_studio.session import Session
 from lipflow_studio.views.sequence_bar import SequenceBar
 from lipflow_studio.widgets.timeline import clock
 from support.random_avatar import TINY_HMC
+from support.tiny_capture import write_tiny_capture
 
 MakeWindow = Callable[[Session], MainWindow]
 FRAMES = 5
@@ -143,8 +147,6 @@ class TestFrames:
     def test_one_that_cannot_be_read_is_named_and_nothing_changes(
         self, qtbot: QtBot, hmc_session: Session, folder: Path, tmp_path: Path
     ) -> None:
-        import shutil
-
         shutil.copytree(folder, tmp_path / "copy")
         part = opened(qtbot, hmc_session, [tmp_path / "copy"])
         (tmp_path / "copy" / "left" / "2.png").write_bytes(b"half")
@@ -375,6 +377,30 @@ class TestOpening:
         assert part.session.headset is None
 
 
+def test_the_codes_of_played_frames_are_exported(qtbot: QtBot, part: Sequences, tmp_path: Path) -> None:
+    part.play()
+    wait_for(qtbot, lambda: not part.playing)
+    wait_for_fit(qtbot, part.session)
+    part.session.part(Export).codes(str(tmp_path / "codes.npz"), "frames")
+    wait_for(qtbot, lambda: not part.session.part(Export).busy)
+    codes = load_codes(tmp_path / "codes.npz")
+    assert (codes.counts, codes.number.tolist()) == ("frame", list(range(FRAMES)))
+    np.testing.assert_array_equal(codes.z[-1], part.session.code())
+    assert len(np.unique(codes.z, axis=0)) == FRAMES
+
+
+def test_what_was_played_is_recorded_with_its_wait(qtbot: QtBot, part: Sequences) -> None:
+    part.play()
+    wait_for(qtbot, lambda: not part.playing)
+    part.step(-1)
+    given = [step.get("command", step.get("wait_for")) for step in part.session.recorded]
+    after = given[given.index("sequence.play") :]
+    assert after[0] == "sequence.play"
+    assert after[-1] == "sequence.step"
+    assert "played" in after
+    wait_for(qtbot, lambda: part.frame == FRAMES - 2)
+
+
 def test_a_script_plays_a_sequence(qtbot: QtBot, hmc_session: Session, folder: Path) -> None:
     steps = [
         {"command": "sequence.open", "args": [[str(folder)]]},
@@ -392,8 +418,6 @@ def test_a_script_plays_a_sequence(qtbot: QtBot, hmc_session: Session, folder: P
 
 
 def test_a_capture_and_a_sequence_do_not_play_against_each_other(qtbot: QtBot, part: Sequences, tmp_path: Path) -> None:
-    from support.tiny_capture import write_tiny_capture
-
     captures = part.session.part(Captures)
     captures.open(str(write_tiny_capture(tmp_path / "someone", frames=12)))
     wait_for(qtbot, lambda: captures.info is not None)
@@ -404,6 +428,29 @@ def test_a_capture_and_a_sequence_do_not_play_against_each_other(qtbot: QtBot, p
     show(qtbot, part, 1)
     wait_for(qtbot, lambda: not captures.playing)
     assert part.frame == 1
+
+
+def test_the_fit_menu_plays_and_steps_whatever_has_frames(
+    qtbot: QtBot, hmc_session: Session, make_window: MakeWindow, folder: Path, tmp_path: Path
+) -> None:
+    actions, captures = make_window(hmc_session).menus.actions, hmc_session.part(Captures)
+    assert not actions["play"].isEnabled()
+    captures.open(str(write_tiny_capture(tmp_path / "someone", frames=12)))
+    wait_for(qtbot, actions["play"].isEnabled)
+    frames = captures.info.segments[0].frames
+    captures.load(frames[0].segment, frames[0].number)
+    wait_for(qtbot, lambda: captures.frame == frames[0])
+    actions["next_frame"].trigger()
+    wait_for(qtbot, lambda: captures.frame == frames[1])
+    part = opened(qtbot, hmc_session, [folder])
+    actions["next_frame"].trigger()
+    wait_for(qtbot, lambda: part.frame == 1)
+    actions["play"].trigger()
+    assert part.playing
+    assert actions["play"].text() == "Stop the sequence"
+    actions["play"].trigger()
+    assert not part.playing
+    assert captures.frame == frames[1]
 
 
 class TestTheBar:

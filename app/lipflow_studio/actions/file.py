@@ -12,12 +12,16 @@ from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.script import is_script
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
-ANYTHING = "All that can be opened (*.lipflow *.safetensors *.json *.csv *.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
+ANYTHING = (
+    "All that can be opened (*.lipflow *.safetensors *.json *.csv *.npz *.png *.jpg *.jpeg *.tif *.tiff *.bmp "
+    "*.mp4 *.avi *.mov)"
+)
 IMAGES = "Images (*.png *.jpg *.jpeg *.tif *.tiff *.bmp)"
 AVATARS = "Avatars (*.safetensors)"
 PHOTOGRAPH = "Image and camera (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.json)"
@@ -81,6 +85,16 @@ ROWS = (
         ("Ctrl+Shift+O",),
         lambda s, path: s.part(Captures).open(path),
         ask=Ask("Open the folder of a capture", "", folder=True),
+    ),
+    ActionRow(
+        "&File",
+        "open_sequence",
+        "Open sequence folder…",
+        (),
+        lambda s, path: s.part(Sequences).open([path]),
+        "Headset images a frame: folders mouth, left, right, or NAME-mouth, NAME-left, NAME-right; or photographs "
+        "with camera.json. Videos and keypoints in time are opened by Open…",
+        ask=Ask("Open the folder of a sequence", "", folder=True),
     ),
     ActionRow(
         "&File",

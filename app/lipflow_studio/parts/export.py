@@ -24,6 +24,7 @@ from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.keyframes import Keyframes
 from lipflow_studio.parts.latent import Latent
+from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.questions import Answer, Question
 from lipflow_studio.workers import Worker
 
@@ -70,7 +71,9 @@ class Export(Part):
         self._timer = QTimer(self, interval=POLL_MS)
         self._timer.timeout.connect(self._poll)
         session.avatar_changed.connect(lambda _: self._frames.clear())
-        session.part(Captures).frame_changed.connect(self._follow_frames)
+        captures, sequences = session.part(Captures), session.part(Sequences)
+        captures.frame_changed.connect(lambda frame: self._follow_frames(frame, captures.playing))
+        sequences.frame_changed.connect(lambda _: self._follow_frames(sequences.moment, sequences.playing))
 
     # Commands
 
@@ -218,18 +221,18 @@ class Export(Part):
 
     def _frame_codes(self) -> CodeSequence:
         if not self._frames:
-            raise InputError("codes", expected="played frames", got="none", mend="play a capture's segment first")
+            raise InputError("codes", expected="played frames", got="none", mend="play a sequence first")
         frames, code = dict(self._frames), self.session.code()
         if self._frame is not None and code is not None and self.session.status is not Status.RUNNING:
             frames[self._frame] = code
         return CodeSequence(np.stack(list(frames.values())), np.array([frame.number for frame in frames]), "frame")
 
-    def _follow_frames(self, frame: FrameId | None) -> None:
+    def _follow_frames(self, frame: FrameId | None, playing: bool) -> None:
         """Of a sequence that is played, keep where each frame's fit came to rest."""
         before, code = self._frame, self.session.code()
         self._frame = frame
         goes_on = before is not None and frame is not None and before.segment == frame.segment
-        if not goes_on or not self.session.part(Captures).playing:
+        if not goes_on or not playing:
             self._frames.clear()
         elif before is not None and code is not None:
             self._frames[before] = np.array(code, np.float32)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import QTimer, Signal
 
+from lipflow.capture import FrameId
 from lipflow.checks import InputError
 from lipflow.sequence_files import FrameSequence
 from lipflow_studio import sequence_work
@@ -132,6 +133,11 @@ class Sequences(Part):
         self._put(None, None)
 
     # What views ask
+
+    @property
+    def moment(self) -> FrameId | None:
+        """The frame that is fitted to, named as a capture's are."""
+        return None if self.info is None or self.frame is None else FrameId(self.info.name, self.frame)
 
     @property
     def playing(self) -> bool:
