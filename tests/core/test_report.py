@@ -88,6 +88,8 @@ def test_every_part_is_there(html: str) -> None:
     for name in ("trained", "judged", "revision"):
         assert results["made"][name] in html
     assert "28.2 dB, 1.50 mm" in html  # of the strip's face
+    assert '83%<span class="sub">too few</span>' in html.replace("% <", "%<")  # of intervals that should hold 90%
+    assert '87%<span class="sub">as meant</span>' in html.replace("% <", "%<")
 
 
 def test_figures_follow_the_theme_and_are_the_same_each_time(html: str) -> None:

@@ -199,13 +199,17 @@ def _calibration(rng: np.random.Generator) -> list[dict[str, Any]]:
     nominal = [0.1, 0.3, 0.5, 0.7, 0.9]
     return [
         {
-            "row": f"{variant}/fit",
-            "title": VARIANTS[variant].title,
             "variant": variant,
-            "frames": 20,
-            "samples": 64,
+            "title": f"{VARIANTS[variant].title}, codes alone",
+            "kind": "codes",
             "nominal": nominal,
             "coverage": [interval(level**power, 0.05) for level in nominal],
+            "n": 20,
+            "histogram": [1.0] * 10,
+            "ess": 12.0,
+            "std_mm": 0.21,
+            "error_mm": 0.47,
+            "decoder_mm": None,
         }
         for variant, power in (("lip-kl-hmc", 1.8), ("lip-flow-hmc", 1.3))
     ]

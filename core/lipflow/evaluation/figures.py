@@ -25,6 +25,7 @@ from lipflow.evaluation.drawing import (
 )
 from lipflow.evaluation.exhibits import Curve, PlaneCodes
 from lipflow.evaluation.standings import told
+from lipflow.variants import VARIANTS
 
 Json = dict[str, Any]
 
@@ -38,6 +39,7 @@ _AXES = {
     "noise": ("Noise of the landmarks (pixels)", "{:g}"),
     "views": ("Headset views given (of 3)", "{:g}"),
 }
+_DRIVINGS = {"hmc": "From headset images", "kpt": "From keypoints"}
 _MEASURES = {"psnr": "PSNR (dB)", "geom_mm": "Geometry error (mm)"}
 
 
@@ -215,23 +217,31 @@ def calibration_figure(entries: Sequence[Json]) -> str:
 
     Each entry has a ``variant``, a ``title``, ``nominal`` shares in rising order, and as many ``coverage`` intervals.
     """
-    with figure(3.9, 0.62 * WIDTH) as drawn:
-        axes = drawn.subplots()
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(0.72, 0.76, "calibrated", rotation=45, rotation_mode="anchor", color=MUTED, fontsize=8)
-        for entry in entries:
-            look = look_of(entry["variant"])
-            points = [_drawable(point) or {} for point in entry["coverage"]]
-            mean, low, high = ([point.get(k, math.nan) for point in points] for k in ("mean", "low", "high"))
-            axes.fill_between(entry["nominal"], low, high, color=look.colour, alpha=0.18, linewidth=0)
-            style: Json = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
-            if entry.get("kind") == "codes":  # beside the same model's, with the decoder's error
-                style["markerfacecolor"] = PAPER
-            axes.plot(entry["nominal"], mean, label=entry["title"], markersize=5, **style)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Nominal share", ylabel="Share of true vertices inside")
-        axes.set_aspect("equal")
-        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    groups: dict[str, list[Json]] = {}
+    for entry in entries:
+        groups.setdefault(str(VARIANTS[entry["variant"]].driving), []).append(entry)
+    with figure(4.3, WIDTH if len(groups) > 1 else 0.5 * WIDTH) as drawn:
+        for axes, (driving, group) in zip(drawn.subplots(1, len(groups), squeeze=False)[0], groups.items()):
+            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            axes.text(0.03, 0.07, "calibrated", rotation=45, rotation_mode="anchor", color=MUTED, fontsize=8)
+            for entry in group:
+                _coverage(axes, entry)
+            axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Nominal share", title=_DRIVINGS.get(driving, driving))
+            axes.set_aspect("equal")
+            axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), borderaxespad=0.0)
+        drawn.axes[0].set_ylabel("Share of true vertices inside")
         return svg(drawn, "calibration", "Coverage of the true vertices by posterior intervals against nominal")
+
+
+def _coverage(axes: Axes, entry: Json) -> None:
+    look = look_of(entry["variant"])
+    points = [_drawable(point) or {} for point in entry["coverage"]]
+    mean, low, high = ([point.get(k, math.nan) for point in points] for k in ("mean", "low", "high"))
+    axes.fill_between(entry["nominal"], low, high, color=look.colour, alpha=0.18, linewidth=0)
+    style: Json = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
+    if entry.get("kind") == "codes":  # beside the same model's, with the decoder's error
+        style["markerfacecolor"] = PAPER
+    axes.plot(entry["nominal"], mean, label=entry["title"], markersize=5, **style)
 
 
 def search_figure(searches: Sequence[Json], titles: Sequence[str]) -> str:

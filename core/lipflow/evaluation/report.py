@@ -146,7 +146,7 @@ def render_report(results: Json, exhibits: Exhibits) -> str:
         clusters_sentence=_clusters_sentence(clusters),
         spreads=spreads,
         calibration=results["calibration"] and calibration_figure(results["calibration"]),
-        calibration_sentence=_calibration_sentence(results["calibration"] or []),
+        calibrated=list(_calibration(results["calibration"] or [])),
         searches=searches,
         search=searches and search_figure(results["search"], [search["title"] for search in searches]),
     )
@@ -249,15 +249,22 @@ def _structure(silhouette: float) -> str:
     return next((says for bound, says in bounds if silhouette <= bound), "strong structure")
 
 
-def _calibration_sentence(entries: Sequence[Json]) -> str:
-    """The widest nominal share of each model, and how many of the true vertices it holds."""
-    said = []
+def _calibration(entries: Sequence[Json]) -> Iterator[Json]:
+    """Each posterior: which share of the true vertices its intervals hold, and whether that is what they say."""
     for entry in entries:
-        nominal, coverage = entry["nominal"][-1], entry["coverage"][-1]
-        fair = told(coverage) and coverage["low"] <= nominal <= coverage["high"]
-        word = "as they should" if fair else "too few" if coverage["mean"] < nominal else "too many"
-        said.append(f"{entry['title']}: intervals meant to hold {nominal:.0%} hold {coverage['mean']:.0%}, {word}.")
-    return " ".join(said)
+        cells = []
+        for nominal, coverage in zip(entry["nominal"], entry["coverage"]):
+            fair = told(coverage) and coverage["low"] <= nominal <= coverage["high"]
+            word = "as meant" if fair else "too few" if coverage["mean"] < nominal else "too many"
+            cells.append({"nominal": f"{nominal:.0%}", "held": f"{coverage['mean']:.0%}", "word": word})
+        yield {
+            "title": entry["title"],
+            "cells": cells,
+            "std": f"{entry['std_mm']:.2f}",
+            "error": f"{entry['error_mm']:.2f}",
+            "frames": entry["n"],
+            "effective": f"{entry['ess']:.0f}",
+        }
 
 
 # ---- runs
