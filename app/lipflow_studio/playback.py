@@ -30,6 +30,7 @@ class Playback(QObject):
         """
         super().__init__(parent)
         self.on = False
+        self.fps: float | None = None  # frames a second that are not exceeded; None: as fast as fits are
         self._session = session
         self._go_on = go_on
         self._runs = itertools.count()
@@ -54,10 +55,10 @@ class Playback(QObject):
 
     def tick(self) -> None:
         """Go on, if the present frame's fit has come to rest or has had its time. A pause of the fit holds it."""
-        status = self._session.status
-        if not self.on or status is Status.PAUSED:
+        status, spent = self._session.status, time.monotonic() - self._shown_at
+        if not self.on or status is Status.PAUSED or (self.fps and spent < 1 / self.fps):
             return
-        if status is Status.RUNNING and time.monotonic() - self._shown_at < FRAME_S:
+        if status is Status.RUNNING and spent < FRAME_S:
             return
         if not self._go_on():
             self._session.recording.rest("played")

@@ -193,6 +193,7 @@ class Sequences(Part):
         self._places.clear()
         self._put_frame(None)
         self.info = info
+        self.playback.fps = None if info is None else info.fps
         self._timer.start()
         self._read()
         self.info_changed.emit(info)
