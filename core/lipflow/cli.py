@@ -21,6 +21,7 @@ from lipflow.commands.capture import Check, Synthesize
 from lipflow.commands.doctor import Doctor
 from lipflow.commands.evaluate import Evaluate
 from lipflow.commands.fit import Fit
+from lipflow.commands.fit_sequence import FitSequence
 from lipflow.commands.report import Report
 from lipflow.commands.sweep import SweepCommand
 from lipflow.commands.temporal import Temporal
@@ -57,6 +58,7 @@ Commands = (
     | Annotated[Calibrate, subcommand("calibrate")]
     | Annotated[Temporal, subcommand("temporal")]
     | Annotated[Fit, subcommand("fit")]
+    | Annotated[FitSequence, subcommand("fit-sequence")]
     | Annotated[Uncertainty, subcommand("uncertainty")]
     | Annotated[Bench, subcommand("bench")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import imageio_ffmpeg
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 from lipflow import export_report, export_video, export_views
+from lipflow.avatar import Avatar
 from lipflow.cli import main
+from lipflow.commands import fit_sequence
 from lipflow.export_codes import load_codes
 from lipflow.export_video import VideoConfig
+from lipflow.fitting import fit
 from support.random_avatar import random_avatar, tiny_config
 
 MORE = {"turntable.mp4", "fit.mp4", "codes.npz", "codes.csv", "report.html"}
@@ -55,3 +59,46 @@ def test_videos_codes_and_report_stand_beside_the_results(tmp_path, given):
 def test_nothing_more_is_written_unasked(tmp_path, given):
     assert main(["fit", *given, "--out", str(tmp_path / "out")]) == 0
     assert not MORE & {path.name for path in (tmp_path / "out").iterdir()}
+
+
+class TestSequences:
+    FRAMES = 4
+
+    @pytest.fixture
+    def sequence(self, tmp_path, given):
+        """Keypoints of a face on its way to another, and that way's end [16]."""
+        avatar, end = Avatar.load(tmp_path / "tiny.safetensors"), 0.3 * torch.ones(1, 16)
+        with torch.no_grad():
+            faces = avatar.decode_landmarks(torch.cat([k / (self.FRAMES - 1) * end for k in range(self.FRAMES)]))
+            points = avatar.keypoint_camera.project_normalised(faces).clamp(0, 1)
+        np.savez(tmp_path / "points.npz", keypoints=points, fps=8)
+        return tmp_path / "points.npz"
+
+    def test_each_frame_goes_on_from_the_one_before(self, tmp_path, given, sequence, monkeypatch):
+        small = functools.partial(VideoConfig, size=(64, 48))
+        monkeypatch.setattr(fit_sequence, "VideoConfig", small)
+        started = []
+
+        def followed(*args, z0, **kwargs):
+            started.append(z0)
+            return fit(*args, z0=z0, **kwargs)
+
+        monkeypatch.setattr(fit_sequence, "fit", followed)
+        out = tmp_path / "out"
+        options = ["--out", str(out), "--video", "--iterations", "4"]
+        assert main(["fit-sequence", given[0], str(sequence), *options]) == 0
+        codes = load_codes(out / "codes.npz")
+        assert (codes.counts, codes.number.tolist()) == ("frame", list(range(self.FRAMES)))
+        np.testing.assert_array_equal(codes.z, load_codes(out / "codes.csv").z)
+        assert started[0] is None
+        np.testing.assert_array_equal(np.stack(started[1:]), codes.z[:-1])
+        frames = json.loads((out / "metrics.json").read_text())["frames"]
+        assert [frame["frame"] for frame in frames] == list(range(self.FRAMES))
+        assert all(frame["iterations"] <= 4 for frame in frames)
+        count, seconds = imageio_ffmpeg.count_frames_and_secs(out / "faces.mp4")
+        assert (count, seconds) == (self.FRAMES, self.FRAMES / 8)
+
+    def test_a_sequence_that_is_none_leaves_nothing(self, tmp_path, given, capsys):
+        assert main(["fit-sequence", given[0], str(tmp_path / "points.json"), "--out", str(tmp_path / "out")]) == 2
+        assert "lipflow: sequence: expected a folder of images" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()

@@ -181,6 +181,7 @@ class Sequences(Part):
 
     def close(self) -> bool:
         self._timer.stop()
+        self._asked = None
         self._retire()
         return all([worker.stop() for worker in self._retired])
 

@@ -83,14 +83,12 @@ class FitInput:
         return FrontalObservation(image, camera)
 
     def _config(self, observation: Observation, avatar: Avatar) -> FitConfig:
-        config = FitConfig.for_observation(observation)
-        if isinstance(observation, FrontalObservation) and avatar.driving is not None:
-            config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
-        return replace(
-            config,
+        return config_for(
+            observation,
+            avatar,
             likelihood=self.likelihood,
-            iterations=config.iterations if self.iterations is None else self.iterations,
-            prior_weight=config.prior_weight if self.prior_weight is None else self.prior_weight,
+            iterations=self.iterations,
+            prior_weight=self.prior_weight,
         )
 
 
@@ -155,6 +153,21 @@ class Fit(FitInput):
         for given in (self.hmc, self.keypoints, self.frontal):
             if given is not None:
                 yield from given if isinstance(given, tuple) else (given,)
+
+
+def config_for(
+    observation: Observation, avatar: Avatar, *, likelihood: bool, iterations: int | None, prior_weight: float | None
+) -> FitConfig:
+    """How a command fits: what suits the observation, with what was asked for otherwise."""
+    config = FitConfig.for_observation(observation)
+    if isinstance(observation, FrontalObservation) and avatar.driving is not None:
+        config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
+    return replace(
+        config,
+        likelihood=likelihood,
+        iterations=config.iterations if iterations is None else iterations,
+        prior_weight=config.prior_weight if prior_weight is None else prior_weight,
+    )
 
 
 def _follow(avatar: Avatar, observation: Observation, config: FitConfig, seed: int) -> list[FitState]:
