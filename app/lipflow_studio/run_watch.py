@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,6 +35,7 @@ DEPTH = 4  # folders below the one that is searched
 OUTPUT = "train.log"  # in a run's folder: what its process said
 _TAIL = 2000  # bytes of it that are read
 _SAID_BY = "lipflow: "  # before a mistake's line
+_BAR = re.compile(r"\d+%\|")  # how far something is
 
 
 class RunState(Enum):
@@ -129,7 +131,13 @@ def find_runs(root: Path) -> Iterator[Path]:
 
 
 def last_words(folder: Path) -> str:
-    """The last line that a run's process said; "" where it said none."""
+    """What a run's process said at its end; "" where that is only how far it was: it did not end by itself."""
+    line = last_line(folder)
+    return "" if _BAR.search(line) else line
+
+
+def last_line(folder: Path) -> str:
+    """The last line that a run's process wrote; "" where it wrote none."""
     try:
         with (folder / OUTPUT).open("rb") as stream:
             stream.seek(0, os.SEEK_END)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -45,10 +44,9 @@ from lipflow_studio.parts import PARTS, Part
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.problems import describe_error
 from lipflow_studio.runner import Runner
-from lipflow_studio.workers import Failure
+from lipflow_studio.workers import Failure, Failures
 
 UNDO_LIMIT = 500  # edits that can be undone
-CRASH_LOOP_S = 2.0  # a worker that fails so soon after another did is not started again
 
 # The document's fields that views follow, and the signal of each.
 ANNOUNCED = (
@@ -138,7 +136,7 @@ class Session(QObject):
         self.problem: Problem | None = None
         self._serial = 0  # of the observation or configuration that was sent last
         self._since = 0  # what the fit says of an earlier one comes too late
-        self._failed_at = -CRASH_LOOP_S
+        self._failures = Failures()
         self.runner = Runner(self)
         self.runner.picture.connect(self._show_picture)
         self.runner.fitted.connect(self._show_fit)
@@ -411,10 +409,8 @@ class Session(QObject):
     def _recover(self, failure: Failure) -> None:
         """After a worker failed: say so, and go on with new ones from the face that was shown."""
         self.report(failure.error, failure.details)
-        document, code, now = self.document, self.code(), time.monotonic()
-        again, self._failed_at = now - self._failed_at < CRASH_LOOP_S, now
-        self.document = replace(document, code=code)
-        if not again:
+        self.document = self.present()
+        if self._failures.forgivable():
             self._work()
         self._put_no_fit()
         self.set_status(Status.IDLE)

@@ -8,7 +8,9 @@ it no more than the ones it draws.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from typing import Generic, TypeVar
 
 Sent = TypeVar("Sent")
 State = TypeVar("State")
+
+CRASH_LOOP_S = 2.0  # a worker that fails so soon after another did is not started again
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,18 @@ class Failure:
 
     error: Exception
     details: str  # the traceback, for the clipboard
+
+
+class Failures:
+    """Whether a worker that failed is worth another one."""
+
+    def __init__(self) -> None:
+        self._at = -math.inf
+
+    def forgivable(self) -> bool:
+        """To be asked at each failure: not if the one before is only a moment ago."""
+        before, self._at = self._at, time.monotonic()
+        return self._at - before >= CRASH_LOOP_S
 
 
 def newest(old: Sent, new: Sent) -> Sent:

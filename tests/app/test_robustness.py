@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,19 @@ from pytestqt.qtbot import QtBot
 
 from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
+from lipflow.capture import FrameId
 from lipflow_studio import engine, runner, script, studio
 from lipflow_studio.document import Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
+from lipflow_studio.parts.augmentation import Augmentation
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.compare import Compare
+from lipflow_studio.parts.export import Export
+from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.latent import Latent
+from lipflow_studio.parts.posterior import Posterior
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.session import Session
@@ -47,44 +57,138 @@ def works(qtbot: QtBot, session: Session) -> None:
 
 # Closing at any moment
 
-Prepare = Callable[[QtBot, Session, list[Path], Path], object]
+
+@dataclass(frozen=True)
+class Given:
+    """What can be opened."""
+
+    images: list[str]
+    capture: Path
 
 
-def _fitting(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
-    session.open_headset_images([str(p) for p in images])
+Prepare = Callable[[QtBot, Session, Given, Path], object]
+
+
+def _fitting(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    session.open_headset_images(given.images)
     wait_for(qtbot, lambda: session.fit is not None)
 
 
-def _scripted(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
+def _scripted(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
     steps = [{"drag": {"3": [0.1, 0.1]}, "seconds": 60}, {"command": "open_avatar", "args": ["tiny-hmc"]}]
     script.save(folder / "s.json", steps)
     session.part(Scripts).play(str(folder / "s.json"))
     wait_for(qtbot, lambda: session.status is Status.RUNNING)
 
 
-def _autosaving(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
+def _autosaving(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
     session.part(Recovery).watch(folder)
     session.move_keypoints({3: (0.5, 0.5)})
     session.part(Recovery).autosave()
 
 
-def _paused(qtbot: QtBot, session: Session, images: list[Path], folder: Path) -> None:
-    _fitting(qtbot, session, images, folder)
+def _paused(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    _fitting(qtbot, session, given, folder)
     session.pause_fit()
     session.step_fit()
 
 
+def _pinned(qtbot: QtBot, session: Session) -> None:
+    wait_for_face(qtbot, session)
+    session.move_keypoints({i: (0.45, 0.55) for i in range(3)})
+    wait_for_fit(qtbot, session)
+
+
+def _capture(qtbot: QtBot, session: Session, capture: Path) -> FrameId:
+    """An open capture, its frames to be loaded as keypoints; its first one."""
+    captures = session.part(Captures)
+    captures.open(str(capture))
+    captures.set_kind("keypoints")
+    wait_for(qtbot, lambda: captures.info is not None)
+    return captures.info.segments[0].frames[0]
+
+
+def _checking(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    _capture(qtbot, session, given.capture)
+    session.part(Captures).check()
+
+
+def _frame(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    id = _capture(qtbot, session, given.capture)
+    session.part(Captures).load(id.segment, id.number)
+
+
+def _playing(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    _capture(qtbot, session, given.capture)
+    session.part(Captures).play()
+    wait_for(qtbot, lambda: session.part(Captures).frame is not None)
+
+
+def _augmenting(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    session.open_avatar("tiny-hmc")
+    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-hmc")
+    _capture(qtbot, session, given.capture)
+    session.part(Captures).set_kind("headset")
+    id = session.part(Captures).info.segments[0].frames[0]
+    session.part(Captures).load(id.segment, id.number)
+    wait_for(qtbot, lambda: session.headset is not None)
+    session.part(Augmentation).draw()
+
+
+def _sampling(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    _pinned(qtbot, session)
+    session.part(Posterior).sample()
+    wait_for(qtbot, lambda: session.part(Posterior).update is not None)
+    assert session.part(Posterior).running
+
+
+def _exploring(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    session.part(Latent).watch("test", True)
+    wait_for(qtbot, lambda: session.part(Latent).state is not None)
+    session.part(Latent).draw()
+
+
+def _portraying(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    session.part(Faces).want("test", [np.full(16, 0.1 * i, np.float32) for i in range(50)])
+    qtbot.wait(20)
+
+
+def _comparing(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    wait_for_face(qtbot, session)
+    session.part(Compare).start()
+    session.part(Compare).add("tiny-hmc")
+    session.move_keypoints({0: (0.4, 0.4)})
+    wait_for(qtbot, lambda: session.part(Compare).running)
+
+
+def _exporting(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
+    wait_for_face(qtbot, session)
+    session.part(Export).turntable(str(folder / "turn.mp4"))
+    session.part(Export).report(str(folder / "never begun.html"))
+    wait_for(qtbot, lambda: any(folder.iterdir()))  # half of it is there
+
+
 MOMENTS: dict[str, Prepare] = {
-    "at once": lambda q, s, images, d: None,
-    "with a face": lambda q, s, images, d: wait_for_face(q, s),
-    "while an avatar is opened": lambda q, s, images, d: s.open_avatar("tiny-hmc"),
-    "while several are opened": lambda q, s, images, d: [s.open_avatar("tiny-hmc") for _ in range(3)],
-    "while images are opened": lambda q, s, images, d: s.open_headset_images([str(p) for p in images]),
-    "while a session is opened": lambda q, s, images, d: s.part(Files).open(str(d / "none.lipflow")),
+    "at once": lambda q, s, given, d: None,
+    "with a face": lambda q, s, given, d: wait_for_face(q, s),
+    "while an avatar is opened": lambda q, s, given, d: s.open_avatar("tiny-hmc"),
+    "while several are opened": lambda q, s, given, d: [s.open_avatar("tiny-hmc") for _ in range(3)],
+    "while images are opened": lambda q, s, given, d: s.open_headset_images(given.images),
+    "while a session is opened": lambda q, s, given, d: s.part(Files).open(str(d / "none.lipflow")),
+    "while a capture is opened": lambda q, s, given, d: s.part(Captures).open(str(given.capture)),
+    "while a capture is checked": _checking,
+    "while a frame is read": _frame,
+    "while a segment is played": _playing,
+    "while images are augmented": _augmenting,
     "while it fits": _fitting,
     "while it is paused": _paused,
     "while a script plays": _scripted,
     "while it autosaves": _autosaving,
+    "while the posterior is sampled": _sampling,
+    "while the latent space is drawn from": _exploring,
+    "while portraits are drawn": _portraying,
+    "while several are compared": _comparing,
+    "while something is exported": _exporting,
 }
 
 
@@ -93,6 +197,7 @@ def test_closing_at_any_moment_leaves_nothing(
     qtbot: QtBot,
     empty_session: Session,
     headset_files: list[Path],
+    tiny_capture_dir: Path,
     make_window: MakeWindow,
     tmp_path: Path,
     moment: str,
@@ -101,7 +206,7 @@ def test_closing_at_any_moment_leaves_nothing(
     session.open_avatar("tiny-kpt")
     wait_for(qtbot, lambda: not session.loading)
     window = make_window(session)
-    MOMENTS[moment](qtbot, session, headset_files, tmp_path)
+    MOMENTS[moment](qtbot, session, Given([str(path) for path in headset_files], tiny_capture_dir), tmp_path)
     window.close()
     assert not window.isVisible()
     session.open_avatar("tiny-hmc")  # too late: nothing is started any more
@@ -163,6 +268,135 @@ def test_a_worker_that_fails_again_and_again_is_given_up(
     assert len(told) == 2
     assert len(started) == 2  # the command's own, and one more try
     assert session.keypoints is not None
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A part's worker that fails once."""
+
+    target: str  # what fails
+    prepare: Callable[[QtBot, Session, Path], object]  # before that
+    use: Callable[[Session, Path], object]  # what is done meanwhile; and again, where that is how one goes on
+    again: bool  # whether one goes on so; else it goes on by itself
+    works: Callable[[Session, Path], bool]
+
+
+def _watch(qtbot: QtBot, session: Session, capture: Path) -> None:
+    session.part(Latent).watch("test", True)
+    wait_for(qtbot, lambda: session.part(Latent).state is not None and session.part(Latent).state.drawn is not None)
+
+
+def _two(qtbot: QtBot, session: Session, capture: Path) -> None:
+    _pinned(qtbot, session)
+    session.part(Compare).add()
+    session.part(Compare).add("tiny-hmc")
+    wait_for(qtbot, lambda: not session.loading)
+
+
+def _browse(qtbot: QtBot, session: Session, capture: Path) -> None:
+    wait_for_face(qtbot, session)
+    _capture(qtbot, session, capture)
+
+
+def _load(session: Session, folder: Path) -> None:
+    captures = session.part(Captures)
+    id = captures.info.segments[0].frames[0]
+    captures.load(id.segment, id.number)
+
+
+def _is_redrawn(session: Session, folder: Path) -> bool:
+    latent = session.part(Latent)
+    return latent.state.drawn is not None and latent._worker is not None and latent._worker.alive
+
+
+CODE = np.full(16, 0.25, np.float32)
+CRASHES: dict[str, Crash] = {
+    "latent": Crash(
+        "lipflow_studio.latent_engine.prior_cloud", _watch, lambda s, d: s.part(Latent).draw(), False, _is_redrawn
+    ),
+    "portraits": Crash(
+        "lipflow_studio.portraits.to_display",
+        lambda q, s, c: None,
+        lambda s, d: s.part(Faces).want("test", [CODE]),
+        False,
+        lambda s, d: s.part(Faces).portrait(CODE) is not None,
+    ),
+    "posterior": Crash(
+        "lipflow_studio.posterior_engine._update",
+        lambda q, s, c: _pinned(q, s),
+        lambda s, d: s.part(Posterior).sample(),
+        True,
+        lambda s, d: not s.part(Posterior).running and s.part(Posterior).update.count > 0,
+    ),
+    "compare": Crash(
+        "lipflow_studio.compare_engine._texture",
+        _two,
+        lambda s, d: s.part(Compare).start(),
+        False,
+        lambda s, d: s.part(Compare).update is not None and not s.part(Compare).running,
+    ),
+    "judge": Crash(
+        "lipflow_studio.capture_work.psnr",
+        _browse,
+        _load,
+        True,
+        lambda s, d: s.part(Captures).figures is not None,
+    ),
+    "export": Crash(
+        "lipflow_studio.export_work.decode_face",
+        lambda q, s, c: wait_for_face(q, s),
+        lambda s, d: s.part(Export).texture(str(d / "texture.png")),
+        True,
+        lambda s, d: not s.part(Export).busy and [path.name for path in d.iterdir()] == ["texture.png"],
+    ),
+}
+
+
+@pytest.mark.parametrize("part", CRASHES)
+def test_a_part_that_crashes_once_works_again(
+    qtbot: QtBot,
+    session: Session,
+    tiny_capture_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
+    crash = CRASHES[part]
+    crash.prepare(qtbot, session, tiny_capture_dir)
+    said: list[object] = []
+    session.problem_changed.connect(said.append)
+    module, _, name = crash.target.rpartition(".")
+    right, failures = getattr(importlib.import_module(module), name), [1]
+    monkeypatch.setattr(crash.target, lambda *a, **k: 1 / 0 if failures and failures.pop() else right(*a, **k))
+    crash.use(session, tmp_path)
+    wait_for(qtbot, lambda: session.problem is not None)
+    one_line(session, "ZeroDivisionError")
+    assert "Traceback" in session.problem.details
+    if crash.again:
+        crash.use(session, tmp_path)
+    wait_for(qtbot, lambda: crash.works(session, tmp_path))
+    assert len(said) == 1
+    works(qtbot, session)
+
+
+def test_a_comparison_that_fails_again_and_again_is_given_up_until_it_is_begun_anew(
+    qtbot: QtBot, session: Session, tiny_capture_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = session.part(Compare)
+    _two(qtbot, session, tiny_capture_dir)
+    said: list[object] = []
+    session.problem_changed.connect(said.append)
+    with monkeypatch.context() as patch:
+        patch.setattr("lipflow_studio.compare_engine._texture", lambda *args: 1 / 0)
+        compare.start()
+        wait_for(qtbot, lambda: len(said) == 2)
+        qtbot.wait(200)
+    assert len(said) == 2
+    assert compare.active
+    assert compare.update is None or not compare.running
+    compare.restart()
+    wait_for(qtbot, lambda: compare.update is not None and compare.at_rest)
+    assert len(said) == 2
 
 
 def test_a_mistake_of_ours_in_the_window_is_a_message(

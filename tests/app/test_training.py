@@ -23,7 +23,7 @@ from lipflow_studio.document import Status
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.train_panel import TrainPanel, help_of
 from lipflow_studio.parts.training import Training
-from lipflow_studio.run_watch import OUTPUT, RunState
+from lipflow_studio.run_watch import OUTPUT, RunState, last_line, last_words
 from lipflow_studio.session import Session
 from lipflow_studio.training_process import Job, TrainingProcess
 from lipflow_studio.views.train_view import TrainView
@@ -45,6 +45,7 @@ with steered() as steering:
     try:
         for step in range(steps):
             time.sleep(0.02)
+            print(f"\\r {step}%|███  | {step}/{steps} [00:02<6:17:29]", end="", flush=True)
             (folder / "step").write_text(str(step))
             steering.obey(lambda: None)
         (folder / "avatar.safetensors").write_text("done")
@@ -210,6 +211,37 @@ class TestRuns:
         wait_for(qtbot, lambda: states(training) == [RunState.FINISHED, RunState.FAILED])
         assert "expected a finite gradient, got nan" in training.session.problem.line
         assert training.runs[1].note.startswith("training: expected")
+
+    @pytest.mark.parametrize(("number", "words"), [(9, "Killed"), (11, "Segmentation fault")])
+    def test_one_that_is_ended_from_outside_is_said_and_can_go_on(
+        self, qtbot: QtBot, training: Training, fake: None, number: int, words: str
+    ) -> None:
+        training.set_form(steps=100_000)
+        training.start()
+        folder = training.job().folder
+        wait_for(qtbot, lambda: "%|" in last_line(folder))
+        (folder / CHECKPOINT).write_text("saved before")
+        training._process[1].tell(number)
+        wait_for(qtbot, lambda: states(training) == [RunState.FAILED])
+        line = training.session.problem.line
+        name = training.runs[0].name
+        got = f"its process was ended by signal {number} ({words})"
+        mend = "resume it to go on from its checkpoint"
+        assert line == f"training {name}: expected to finish, got {got}; {mend}"
+        assert training.runs[0].note == got
+        training.session.dismiss_problem()
+        training.resume(str(folder))
+        wait_for(qtbot, lambda: states(training)[0] is RunState.PREPARING)
+        training.stop(str(folder))
+        wait_for(qtbot, lambda: states(training) == [RunState.STOPPED])
+        assert training.session.problem is None
+
+    def test_how_far_it_was_is_no_reason(self, tmp_path: Path) -> None:
+        (tmp_path / OUTPUT).write_text("training on CPU\n  3%|█▌   | 3/100 [00:02<6:17]")
+        assert last_words(tmp_path) == ""
+        assert last_line(tmp_path).startswith("3%|")
+        (tmp_path / OUTPUT).write_text("  3%|█▌   | 3/100 [00:02<6:17]\rlipflow: x.safetensors: File too large\n")
+        assert last_words(tmp_path) == "x.safetensors: File too large"
 
     def test_a_folder_that_cannot_be_written_is_said(
         self, qtbot: QtBot, training: Training, fake: None, tmp_path: Path

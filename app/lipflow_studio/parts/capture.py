@@ -248,6 +248,7 @@ class Captures(Part):
 
     def close(self) -> bool:
         self._timer.stop()
+        self._wanted = None
         self._end_workers()
         return all([worker.stop() for worker in self._retired])
 

@@ -23,7 +23,7 @@ from lipflow_studio.observing import DRIVES, observation_of
 from lipflow_studio.opening import avatar_file, avatar_name, load_avatar
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
-from lipflow_studio.workers import Failure, Worker
+from lipflow_studio.workers import Failure, Failures, Worker
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -63,6 +63,7 @@ class Compare(Part):
         self._loader: Worker[None, Loaded] | None = None
         self._worker: Worker[CompareRequest, ComparisonUpdate] | None = None
         self._retired: list[Worker[Any, Any]] = []
+        self._crashes = Failures()
         self._given: tuple[object, object] = (None, None)  # the source and its images that were sent last
         self._serial = 0
         self._timer = QTimer(self, interval=POLL_MS)
@@ -147,7 +148,10 @@ class Compare(Part):
     def restart(self) -> None:
         """All fits begin anew where the configuration says: the prior's guess, zero or a sample."""
         self._given = None, None  # as another observation
-        self._follow()
+        if self._worker is None:  # it failed, and this may go better
+            self._work()
+        else:
+            self._follow()
 
     @command(same=lambda at: "scrub")
     def scrub(self, at: int) -> None:
@@ -380,6 +384,8 @@ class Compare(Part):
             if failure is not None:
                 self._retire_worker()
                 self.session.report(failure.error, failure.details)
+                if self._crashes.forgivable():
+                    self._work()
         if self._worker is None and self._loader is None and not self._retired:
             self._timer.stop()
 

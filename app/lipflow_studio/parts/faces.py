@@ -11,7 +11,7 @@ from PySide6.QtCore import QTimer, Signal
 from lipflow_studio.document import ByteArray, FloatArray
 from lipflow_studio.parts.base import Part
 from lipflow_studio.portraits import Portrait, portraits
-from lipflow_studio.workers import Worker
+from lipflow_studio.workers import Failures, Worker
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -32,6 +32,7 @@ class Faces(Part):
         super().__init__(session)
         self._worker: Worker[Sequence[FloatArray], Sequence[Portrait]] | None = None
         self._retired: list[Worker[Any, Any]] = []
+        self._failures = Failures()
         self._kept: OrderedDict[bytes, ByteArray] = OrderedDict()
         self._wanted: dict[str, list[FloatArray]] = {}
         self._timer = QTimer(self, interval=POLL_MS)
@@ -90,8 +91,11 @@ class Faces(Part):
             self._kept.popitem(last=False)
         if failure is not None:
             self._retire()
-            self._wanted.clear()
             self.session.report(failure.error, failure.details)
+            if self._failures.forgivable():
+                self._send()
+            else:
+                self._wanted.clear()
 
     def _change_avatar(self) -> None:
         if self.session.avatar is not self._avatar:

@@ -28,7 +28,7 @@ from lipflow_studio.latent_engine import (
     explore,
 )
 from lipflow_studio.parts.base import Part
-from lipflow_studio.workers import Worker
+from lipflow_studio.workers import Failures, Worker
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -116,6 +116,7 @@ class Latent(Part):
         self._avatar: Avatar | None = session.avatar
         self._worker: Worker[LatentRequest, LatentState] | None = None
         self._retired: list[Worker[Any, Any]] = []
+        self._failures = Failures()
         self._watchers: set[object] = set()
         self._keys: Keys | None = None  # whose way is wanted
         self._drawn = False  # whether the worker was asked for draws
@@ -148,7 +149,8 @@ class Latent(Part):
             return
         redraw, self.options = after.draw != self.options.draw, after
         self.options_changed.emit(after)
-        if redraw and self._worker is not None:
+        if redraw:
+            self._revive()
             self._ask_for_draws()
 
     @command()
@@ -204,6 +206,7 @@ class Latent(Part):
 
         The face follows at once; when it rests, it becomes the document's, as one edit.
         """
+        self._revive()
         z = self.shown()
         if self._worker is None or z is None:
             return
@@ -299,6 +302,10 @@ class Latent(Part):
         self.drop()
         self._retire()
         self._show(None)
+        self._revive()
+
+    def _revive(self) -> None:
+        """Where somebody looks, there is a worker again although one failed."""
         if self._watchers:
             self.wake()
 
@@ -318,6 +325,8 @@ class Latent(Part):
         if failure is not None:
             self._retire()
             self.session.report(failure.error, failure.details)
+            if self._failures.forgivable():
+                self._revive()
             return
         now = time.monotonic()
         if self._watchers and self._stale and self.state is not None and now - self._told >= TELL_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from PySide6.QtCore import QTimer, Signal
 
 from lipflow.checks import InputError
-from lipflow.runs import AVATAR, holder, is_finished
+from lipflow.runs import AVATAR, CHECKPOINT, holder, is_finished
 from lipflow.steering import GO_ON, PAUSE, STOP
 from lipflow.training_config import TrainConfig
 from lipflow.variants import PRESETS, VARIANTS
@@ -20,7 +21,7 @@ from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.questions import Answer, Question
 from lipflow_studio.run_models import load_model
-from lipflow_studio.run_watch import RunFacts, RunState, RunView, Seen, Watch, last_words, watch_runs
+from lipflow_studio.run_watch import RunFacts, RunState, RunView, Seen, Watch, last_line, last_words, watch_runs
 from lipflow_studio.training_process import Job, TrainingProcess
 from lipflow_studio.workers import Worker
 
@@ -302,9 +303,10 @@ class Training(Part):
             folder, process = self._process
             self._process = None
             if process.ended and not process.stopping:
-                reason = last_words(folder) or f"its process ended with status {process.ended}"
-                self._failures[folder] = reason
-                self.session.report(InputError(f"training {folder.name}", expected="to finish", got=reason))
+                self._failures[folder] = reason = _why(folder, process.ended)
+                mend = "resume it to go on from its checkpoint" if (folder / CHECKPOINT).is_file() else ""
+                what = f"training {self._run(folder).name}"
+                self.session.report(InputError(what, expected="to finish", got=reason, mend=mend))
             self._advance()
             self._look()
         seen = None if self._watcher is None else self._watcher.take()
@@ -405,11 +407,18 @@ class Training(Part):
             self._watcher.send(self._watched())
 
 
+def _why(folder: Path, status: int) -> str:
+    """Why a process ended with this status: negative is a signal, and then it had no last words."""
+    if status < 0:
+        return f"its process was ended by signal {-status} ({signal.strsignal(-status)})"
+    return last_words(folder) or f"its process ended with status {status}"
+
+
 def _with_process(run: Run, process: TrainingProcess) -> Run:
     """What a process of ours tells before its folder does."""
     begun = run.state in (RunState.RUNNING, RunState.PAUSED)
     if process.paused:
         return replace(run, state=RunState.PAUSED, steered=True, eta_s=None)
     if not begun or run.step == 0:
-        return replace(run, state=RunState.PREPARING, steered=True, eta_s=None, note=last_words(run.folder))
+        return replace(run, state=RunState.PREPARING, steered=True, eta_s=None, note=last_line(run.folder))
     return replace(run, state=RunState.RUNNING)
