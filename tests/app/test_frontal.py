@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
 from lipflow.avatar import Avatar
+from lipflow.camera import Camera
 from lipflow.observation_files import save_camera
 from lipflow.observations import FrontalObservation
 from lipflow_studio.document import Source
@@ -26,7 +28,7 @@ from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.session import Session
-from lipflow_studio.views.frontal_view import FrontalView
+from lipflow_studio.views.frontal_view import FrontalView, largest_piece, outline
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +179,54 @@ def test_mistakes_are_one_line(
     assert "\n" not in opened.problem.line
     assert opened.frontal is None
     assert opened.source is Source.KEYPOINTS
+
+
+def test_the_faces_outline_lies_over_the_input(qtbot: QtBot, opened: Session, photograph: list[Path]) -> None:
+    view = FrontalView(opened)
+    qtbot.addWidget(view)
+    view.resize(700, 240)
+    view.show()
+    read(qtbot, opened, lambda: opened.open([str(path) for path in photograph]))
+    opened.pause_fit()
+    plain, render = view.camera.pixels(0).copy(), view.camera.pixels(1)
+    qtbot.mouseClick(view.outline, Qt.MouseButton.LeftButton)
+    lines = (view.camera.pixels(0) != plain).any(axis=2)
+    drawn = opened.frontal.image.max(axis=0) > 0
+    assert lines.any()
+    assert drawn[lines].mean() > 0.7  # about where the face is: another one as yet
+    assert view.camera.pixels(1) is render
+    opened.show_code([2.0] * len(opened.avatar_info.start))  # another face: another outline
+    wait_for(qtbot, lambda: ((view.camera.pixels(0) != plain).any(axis=2) != lines).any())
+    qtbot.mouseClick(view.outline, Qt.MouseButton.LeftButton)
+    np.testing.assert_array_equal(view.camera.pixels(0), plain)
+
+
+def test_an_outline_is_where_what_faces_the_camera_ends() -> None:
+    """Of a cube, seen from one side, the square of that side; of what is behind the camera nothing."""
+    corners = np.array([[x, y, z] for x in (-10, 10) for y in (-10, 10) for z in (-10, 10)], np.float32)
+    square = np.array([[0, 2, 6, 4], [1, 5, 7, 3], [0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6]])
+    faces = np.concatenate([square[:, [0, 1, 2]], square[:, [0, 2, 3]]])  # counterclockwise from outside
+    turn, K = torch.diag(torch.tensor([1.0, -1.0, -1.0])), torch.tensor([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]])
+    before = Camera(K, turn, torch.tensor([0.0, 0.0, 110.0]), (100, 100))
+    lines = outline(corners, faces, before)
+    assert len(lines) == 4
+    assert {tuple(end) for line in lines.round().astype(int).tolist() for end in line} == {
+        (40, 40), (40, 60), (60, 40), (60, 60)
+    }  # fmt: skip
+    behind = Camera(K, turn, torch.tensor([0.0, 0.0, -110.0]), (100, 100))
+    assert len(outline(corners, faces, behind)) == 0
+    np.testing.assert_array_equal(largest_piece(np.concatenate([[[8, 9, 10]], faces])), faces)
+
+
+def test_a_camera_that_does_not_see_the_head_is_told_of(
+    qtbot: QtBot, opened: Session, photograph: list[Path], tmp_path: Path
+) -> None:
+    body = json.loads(photograph[1].read_text())
+    (tmp_path / "camera.json").write_text(json.dumps(body | {"t": [-value for value in body["t"]]}))
+    opened.open_frontal([str(photograph[0]), str(tmp_path / "camera.json")])
+    wait_for(qtbot, lambda: opened.problem is not None)
+    assert "camera: expected the head in its picture, got 0% of it" in opened.problem.line
+    assert opened.frontal is not None  # it can be looked at
 
 
 def test_two_files_are_a_photograph_where_one_is_its_camera() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from lipflow import embedded
 from lipflow.avatar import Avatar
+from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.observation_files import in_camera_order, in_display_gamma, load_camera
 from lipflow.observation_files import load_frontal as load_photograph
@@ -31,6 +32,8 @@ from lipflow_studio.opening import (
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
+
+LEAST_SEEN = 0.2  # of the neutral head's vertices, in a photograph whose camera may be right
 
 
 @command()
@@ -155,6 +158,7 @@ def open_frontal(session: Session, paths: list[str], display_gamma: bool | None 
     def use(loaded: tuple[FrontalImage, bool]) -> None:
         frontal, gamma = loaded
         session.edit("open frontal image", restart=True, frontal=frontal, source=Source.FRONTAL)
+        _check_view(session, frontal.camera)
         session.opened.emit(frontal_kind(display_gamma), paths)
         session.told.emit(f"Opened {frontal.name}: its values are {'in display gamma' if gamma else 'linear'}")
 
@@ -162,3 +166,15 @@ def open_frontal(session: Session, paths: list[str], display_gamma: bool | None 
         session.report(InputError("frontal image", expected="an open avatar", got="none"))
     else:
         session.runner.load("Opening frontal image", load, use)
+
+
+def _check_view(session: Session, camera: Camera) -> None:
+    """Say so where the camera that was given hardly sees the head: its numbers are not what they should be."""
+    if session.avatar_info is None:
+        return
+    pixels = camera.project(torch.from_numpy(session.avatar_info.vertices)).numpy()
+    inside = (pixels[:, :2] >= 0) & (pixels[:, :2] < camera.size[::-1])
+    share = float((inside.all(axis=1) & (pixels[:, 2] > 0)).mean())
+    if share < LEAST_SEEN:
+        mend = "K in pixels; R, t from the head (x right, y up, z out of the face, mm) to x right, y down, z forward"
+        session.report(InputError("camera", expected="the head in its picture", got=f"{share:.0%} of it", mend=mend))

@@ -88,6 +88,10 @@ class CameraTriple(QWidget):
         self.note = f"mean error {error.mean():.3f}"
         self.update()
 
+    def pixels(self, place: int) -> np.ndarray | None:
+        """What is shown of input, render and error (0, 1, 2)."""
+        return self._pixels[place]
+
     def show_weight(self, weight: float | None) -> None:
         self.weight = weight
         self.update()
