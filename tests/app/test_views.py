@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QFocusEvent, QMouseEvent, QWheelEvent
+from PySide6.QtGui import QFocusEvent, QImage, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -112,6 +112,23 @@ def test_a_symmetric_drag_moves_the_mirror_image_the_other_way(
     moved = session.keypoints.given - before
     np.testing.assert_allclose(moved[1], moved[0] * [-1, 1], atol=1e-5)
     assert moved[0, 0] > 0
+
+
+def test_a_drag_paints_what_moves_and_leaves_nothing_behind(
+    qtbot: QtBot, keypoints: KeypointView, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the screen stands what a paint of the whole would show, although only the moved point's place is painted."""
+    canvas, screen = keypoints.canvas, keypoints.screen()
+    monkeypatch.setattr(session, "send_observation", lambda *_, **__: None)  # a new face is a reason to paint all
+    for step in range(5):
+        session.move_keypoints({3: (0.3 + 0.04 * step, 0.4), 8: (0.6, 0.3 + 0.05 * step)}, gesture="a drag")
+        qtbot.wait(30)
+    shown = screen.grabWindow(canvas.window().winId()).toImage().convertToFormat(QImage.Format.Format_RGB32)
+    if shown.isNull():
+        pytest.skip("the screen cannot be read")
+    whole = canvas.window().grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    area = canvas.rect().translated(canvas.mapTo(canvas.window(), QPoint(0, 0)))
+    assert shown.copy(area) == whole.copy(area)
 
 
 def test_a_rubber_band_selects_what_it_covers(keypoints: KeypointView, session: Session) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, Qt
@@ -14,6 +15,7 @@ from lipflow_studio.document import AvatarInfo, BoolArray
 from lipflow_studio.theme import current, group_colour
 
 STEPS = 4  # places within a pixel, across and down, that a dot is kept at
+Discs = tuple[tuple[str, float], ...]  # colours and diameters, pixels of the view
 
 
 def landmark_colours(info: AvatarInfo) -> list[str]:
@@ -52,47 +54,58 @@ def paint_points(
         shown: [L]; without, all of them.
     """
     look = current()
-    points: list[tuple[float, float]] = handles.tolist()
-    there = np.ones(len(points), bool) if shown is None else shown
-    rings = [points[i] for i in sorted(ringed) if there[i]]
-    free, held = np.flatnonzero(~pinned & there).tolist(), np.flatnonzero(pinned & there).tolist()
-    _dots(painter, look.ring, 13.0, rings)
-    _dots(painter, look.ink, 10.4, rings)
-    for members, size in ((free, 5.2), (held, 8.8)):
-        _dots(painter, look.ink, size + 2.0, [points[i] for i in members])
-        for colour in dict.fromkeys(colours):
-            _dots(painter, colour, size, [points[i] for i in members if colours[i] == colour])
-    _dots(painter, look.ink, 3.0, [points[i] for i in held])
-
-
-def _dots(painter: QPainter, colour: str, size: float, points: Sequence[tuple[float, float]]) -> None:
-    """Smooth round dots. They are stamped: to draw each one anew takes a quarter of a frame of a drag."""
+    there = np.ones(len(handles), bool) if shown is None else shown
+    rings = [i for i in sorted(ringed) if there[i]]
     scale = painter.deviceTransform().m11()  # the device's pixels for each of the view
-    stamps, middle = _stamps(colour, size * scale)
-    for x, y in points:
-        across, down = x * scale, y * scale
-        left, top = math.floor(across), math.floor(down)
-        stamp = stamps[int((down - top) * STEPS)][int((across - left) * STEPS)]
-        stamp.setDevicePixelRatio(scale)
-        painter.drawImage(QPointF((left - middle) / scale, (top - middle) / scale), stamp)
+    _stamp(painter, handles[rings], [_stamps(((look.ring, 13.0), (look.ink, 10.4)), scale)] * len(rings))
+    free, held = np.flatnonzero(~pinned & there).tolist(), np.flatnonzero(pinned & there).tolist()
+    made = {colour: (_stamps(_free(colour), scale), _stamps(_held(colour), scale)) for colour in set(colours)}
+    _stamp(painter, handles[free], [made[colours[i]][0] for i in free])
+    _stamp(painter, handles[held], [made[colours[i]][1] for i in held])
+
+
+def _free(colour: str) -> Discs:
+    return (current().ink, 7.2), (colour, 5.2)
+
+
+def _held(colour: str) -> Discs:
+    return (current().ink, 10.8), (colour, 8.8), (current().ink, 3.0)
+
+
+def _stamp(painter: QPainter, points: np.ndarray, stamps: Sequence[Stamps]) -> None:
+    """Put dots at points [N, 2]. They are kept as pictures: to draw each one anew takes a quarter of a drag's frame."""
+    scale = painter.deviceTransform().m11()
+    pixels = points * scale
+    corners = np.floor(pixels)
+    steps = ((pixels - corners) * STEPS).astype(int)
+    for (x, y), number, dots in zip((corners / scale).tolist(), (steps[:, 1] * STEPS + steps[:, 0]).tolist(), stamps):
+        painter.drawImage(QPointF(x - dots.margin, y - dots.margin), dots.pictures[number])
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """A dot at STEPS × STEPS places within a pixel."""
+
+    pictures: list[QImage]
+    margin: float  # from a picture's corner to that pixel's
 
 
 @functools.lru_cache(maxsize=128)
-def _stamps(colour: str, size: float) -> tuple[list[list[QImage]], int]:
-    """A dot at STEPS × STEPS places within a pixel; and the pixels from its picture's corner to that one."""
-    middle = math.ceil(size / 2) + 1
-    rows: list[list[QImage]] = []
-    for down in range(STEPS):
-        rows.append([])
-        for across in range(STEPS):
-            stamp = QImage(2 * middle + 1, 2 * middle + 1, QImage.Format.Format_ARGB32_Premultiplied)
-            stamp.fill(0)
-            painter = QPainter(stamp)
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(Qt.PenStyle.NoPen)
+def _stamps(discs: Discs, scale: float) -> Stamps:
+    """Discs of some colours and diameters over each other, for ``scale`` pixels of the device for each of the view."""
+    middle = math.ceil(max(size for _, size in discs) * scale / 2) + 1
+    pictures = []
+    for step in range(STEPS**2):
+        picture = QImage(2 * middle + 1, 2 * middle + 1, QImage.Format.Format_ARGB32_Premultiplied)
+        picture.fill(0)
+        painter = QPainter(picture)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        place = QPointF(middle + (step % STEPS + 0.5) / STEPS, middle + (step // STEPS + 0.5) / STEPS)
+        for colour, size in discs:
             painter.setBrush(QColor(colour))
-            place = QPointF(middle + (across + 0.5) / STEPS, middle + (down + 0.5) / STEPS)
-            painter.drawEllipse(place, size / 2, size / 2)
-            painter.end()
-            rows[-1].append(stamp)
-    return rows, middle
+            painter.drawEllipse(place, size * scale / 2, size * scale / 2)
+        painter.end()
+        picture.setDevicePixelRatio(scale)
+        pictures.append(picture)
+    return Stamps(pictures, middle / scale)

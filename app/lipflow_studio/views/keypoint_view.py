@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSignalBlocker, QSize, QSizeF, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSignalBlocker, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
@@ -25,12 +25,13 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QDoubleSpinBox, QMenu, QToolTip, QVBoxLayout, QWidget
 
 from lipflow_studio.commands.pinning import MAX_STRENGTH, displaced, grabbed_points
-from lipflow_studio.document import PULL, AvatarInfo, KeypointSet, Picture
+from lipflow_studio.document import PULL, AvatarInfo, BoolArray, KeypointSet, Picture
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 from lipflow_studio.views.by_keyboard import ARROWS, ZOOM_A_KEY, ZOOM_KEYS, FocusFrame
 from lipflow_studio.views.keypoint_dots import landmark_colours, paint_points, paint_residuals
-from lipflow_studio.widgets.make import dressed, label, strip, tool
+from lipflow_studio.widgets.make import dressed, label, tool
+from lipflow_studio.widgets.strip import FittingStrip
 
 GRAB = 9.0  # pixels around a point that grab it
 NUDGE = 1.0  # pixels of the backdrop an arrow key moves; with Shift 5 times as far
@@ -38,6 +39,8 @@ STEPS = {Qt.Key.Key_N: 1, Qt.Key.Key_B: -1}  # keys that go from keypoint to key
 SIGHT = (24, 24, -24, -24)  # pixels from the edges inside which a keypoint that a key selected is shown
 LARGEST_SCALED = 4_000_000  # pixels of the zoomed picture that are kept scaled
 STRENGTHS = (("Pin weakly (1, like a seen one)", 1.0), ("Pin strongly (100)", 10 * PULL))
+FEW = 12  # points that move without a paint of the whole picture
+REACH = 10  # pixels around a point that are painted with it: the ring of a selected one
 MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
 
 
@@ -61,14 +64,15 @@ class KeypointCanvas(QWidget):
         self._drag: tuple[int, QPointF, dict[int, tuple[float, float]]] | None = None
         self._band: tuple[QPointF, QPointF] | None = None
         self._pan: QPointF | None = None
+        self._painted: np.ndarray | None = None  # the places of the points on the screen
         self.residuals = True
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Keypoints")
         self._focus = FocusFrame(self)
-        self.setMinimumSize(QSize(200, 200))
+        self.setMinimumSize(QSize(200, 120))
         session.avatar_changed.connect(self._show_avatar)
-        session.keypoints_changed.connect(lambda _: self.update())
+        session.keypoints_changed.connect(lambda _: self._show_moved())
         session.selection_changed.connect(lambda _: self.update())
         session.picture_changed.connect(self._show_picture)
         if session.avatar_info is not None:
@@ -91,6 +95,28 @@ class KeypointCanvas(QWidget):
             self._scaled = None
             self._image = QImage(picture.frontal.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
         self.update()
+
+    def _show_moved(self) -> None:
+        """Paint what of the points is elsewhere now: during a drag few are, until the face follows."""
+        if self._info is None or self._painted is None or self._session.keypoints is None:
+            self.update()
+            return
+        now = self._places()
+        moved = np.flatnonzero((now != self._painted).any((-1, -2)))
+        if len(moved) > FEW:
+            self.update()
+            return
+        for i in moved:  # where it was, where it is, and the line from there to the face
+            ends = np.concatenate([now[i], self._painted[i]])
+            area = QRectF(QPointF(*ends.min(0).tolist()), QPointF(*ends.max(0).tolist()))
+            self.update(area.adjusted(-REACH, -REACH, REACH, REACH).toAlignedRect())
+
+    def _places(self) -> np.ndarray:
+        """Pixels of this widget: where each landmark is grabbed, and where the face has it, [L, 2, 2]."""
+        session = self._session
+        handles = session.handles()
+        found = handles if session.picture is None else session.picture.shape.keypoints
+        return self._to_widget(np.stack([handles, found], axis=1))
 
     @property
     def hover(self) -> int:
@@ -298,20 +324,26 @@ class KeypointCanvas(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(current().window))
+        painter.fillRect(event.rect(), QColor(current().window))
+        self._painted = None
         if self._info is not None and self._session.keypoints is not None:
-            self._paint(painter, self._info, self._session.keypoints)
+            self._painted = self._places()
+            self._paint(painter, self._info, self._session.keypoints, self._painted, event.rect())
         painter.end()
 
-    def _paint(self, painter: QPainter, info: AvatarInfo, keypoints: KeypointSet) -> None:
+    def _paint(
+        self, painter: QPainter, info: AvatarInfo, keypoints: KeypointSet, places: np.ndarray, area: QRect
+    ) -> None:
         if self._image is not None:
             self._paint_image(painter, self._image, info.backdrop_size)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if self.residuals and self._session.picture is not None:
-            found = self._session.picture.shape.keypoints[keypoints.pinned]
-            paint_residuals(painter, self._to_widget(keypoints.given[keypoints.pinned]), self._to_widget(found))
+        handles, pinned = places[:, 0], keypoints.pinned
+        if self.residuals:
+            paint_residuals(painter, handles[pinned], places[pinned, 1])
         ringed = self._session.selection | ({self._hover} if self._hover >= 0 else set())
-        paint_points(painter, self._to_widget(self._session.handles()), self._colours, keypoints.pinned, ringed)
+        low, high = np.array([area.left(), area.top()]) - REACH, np.array([area.right(), area.bottom()]) + REACH
+        seen: BoolArray = np.all((handles >= low) & (handles <= high), axis=-1)
+        paint_points(painter, handles, self._colours, pinned, ringed, seen)
         if self._band is not None:
             accent = QColor(current().accent)
             painter.setPen(QPen(accent, 1, Qt.PenStyle.DashLine))
@@ -352,8 +384,10 @@ class PinWeight(QDoubleSpinBox):
     def show_weights(self, weights: list[float]) -> None:
         """Show the selected ones' weights, 0 of those that are not pinned; nothing is sent back."""
         self.setEnabled(bool(weights))
+        prefix = "≤ " if len(set(weights)) > 1 else "× "
         with QSignalBlocker(self):
-            self.setPrefix("≤ " if len(set(weights)) > 1 else "× ")
+            if prefix != self.prefix():  # Qt lays the whole window out again, whatever the new one is
+                self.setPrefix(prefix)
             self.setValue(max(weights, default=0.0))
 
 
@@ -379,7 +413,7 @@ class KeypointView(QWidget):
         self._refresh()
 
     def _strip(self) -> QWidget:
-        bar, row = strip(left=6)
+        bar = FittingStrip(left=6)
         session = self._session
         self._pin = tool("pin", "Pin the selected keypoints where they are (P)", lambda: session.pin(True))
         self._unpin = tool("unpin", "Unpin the selected keypoints (U)", lambda: session.pin(False))
@@ -395,10 +429,12 @@ class KeypointView(QWidget):
         self._residuals.toggled.connect(self._show_residuals)
         self.weight = PinWeight()
         self.weight.valueChanged.connect(session.set_strength)
-        for part in (self._pin, self._unpin, self.weight, self._reset, self._mirror, self._residuals):
-            row.addWidget(part)
-        row.addStretch(1)
-        row.addWidget(tool("frame", "Frame the face (double click)", self.canvas.frame))
+        for part in (self._pin, self._unpin, self.weight, self._reset):
+            bar.add(part)
+        bar.add(self._mirror, yields=1)
+        bar.add(self._residuals, yields=2)
+        bar.add_stretch()
+        bar.add(tool("frame", "Frame the face (double click)", self.canvas.frame), yields=3)
         return bar
 
     def reset(self) -> None:
