@@ -97,7 +97,7 @@ COLUMNS = (
         ".1f",
     ),
 )
-PRIOR_WIDTH = 86  # pixels
+PRIOR_WIDTH = 100  # pixels, for the longest of PRIORS
 NAME, FIRST = 1, 3  # columns of the grid; in front of them the contender's colour
 
 
