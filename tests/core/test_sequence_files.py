@@ -18,11 +18,11 @@ from PIL import Image
 
 from lipflow.camera import Camera
 from lipflow.checks import InputError
+from lipflow.keypoint_sequences import KeypointSequence
 from lipflow.observation_files import in_camera_order, save_camera
 from lipflow.picture_sequences import SKIPPED, ImageFiles, Video
 from lipflow.sequence_files import (
     HeadsetSequence,
-    KeypointSequence,
     Photograph,
     PhotographSequence,
     is_sequence,
@@ -98,6 +98,10 @@ class TestFolders:
         assert sequence.length == 3
         assert sequence.names(1) == ("take-1-mouth.png", "take-1-left.png", "take-1-right.png")
         np.testing.assert_array_equal(sequence.frame(2)[1].numpy(), gray(2, 1) / np.float32(255))
+        files = sorted(tmp_path.iterdir())
+        assert is_sequence(files)
+        assert open_sequence(files).names(1) == sequence.names(1)
+        assert not is_sequence(files[:3]), "three images are one frame"
 
     def test_frames_are_read_when_they_are_asked_for(self, folder: Path) -> None:
         sequence = open_sequence([folder])
@@ -119,6 +123,10 @@ class TestFolders:
             assert isinstance(shown, Photograph)
             assert torch.equal(shown.camera.K, camera.K)
             np.testing.assert_allclose(shown.image[:, 0, 0].numpy(), np.array([40, 60, 80]) / 255, atol=1e-6)
+        files = [tmp_path / "photos" / "0.png", tmp_path / "camera.json", tmp_path / "photos" / "1.png"]
+        assert is_sequence(files)
+        assert open_sequence(files).length == 2
+        assert not is_sequence(files[:2]), "one photograph and its camera are no sequence"
         inside = tmp_path / "photos" / "camera.json"
         save_camera(inside, camera)
         assert open_sequence([tmp_path / "photos"]).kind == "frontal"
