@@ -15,7 +15,9 @@ from lipflow_studio.engine import FitRequest, PictureRequest, live_fit, pictures
 from lipflow_studio.trail import Trail
 from lipflow_studio.workers import Worker
 
-POLL_MS = 4  # how often the workers are asked for their newest states
+POLL_MS = 4  # how often the workers are asked for their newest states while the face follows a gesture
+CALM_POLL_MS = 16  # and else: each time, the window takes the interpreter from whoever computes
+CALM_AFTER_S = 0.5  # without a new picture
 PICTURE_S = 0.016  # at least so long between two pictures: drawing must leave the machine to the fit
 SLOW_PICTURE_S = 0.15  # the same while images are fitted: an iteration needs all cores and moves the face little
 FIGURES_S = 0.1  # at least so long between two readings of a running fit: nobody reads faster
@@ -146,6 +148,9 @@ class Runner(QObject):
         if now - self._picture_time >= self._interval and self._take_picture():
             self._picture_time = now
             self.picture.emit(self._picture)
+        calm = self._interval > PICTURE_S or now - self._picture_time > CALM_AFTER_S
+        if self._timer.interval() != (interval := CALM_POLL_MS if calm else POLL_MS):
+            self._timer.setInterval(interval)
         if self._update is not None and (now - self._figures_time >= FIGURES_S or not self._update.running):
             update, self._update, self._figures_time = self._update, None, now
             self.fitted.emit(update)
