@@ -7,6 +7,7 @@ window, and a crash of either leaves the other alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -73,8 +74,7 @@ class TrainingProcess:
                 start_new_session=True,
                 env=os.environ | {"TQDM_MININTERVAL": str(PROGRESS_S)},
             )
-        least = os.getpriority(os.PRIO_PROCESS, 0)  # of the window: below it only the superuser may go
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, max(least, NICENESS))
+        _come_after_the_window(self._process.pid)
         self.paused = self.stopping = False
 
     @property
@@ -111,3 +111,14 @@ class TrainingProcess:
             self._process.kill()
             self._process.wait(_STOP_S)
         return self.ended is not None
+
+
+def _come_after_the_window(process: int) -> None:
+    """Give a process what the window leaves of the processor."""
+    least = os.getpriority(os.PRIO_PROCESS, 0)  # of the window: below it only the superuser may go
+    niceness = max(least, NICENESS)
+    os.setpriority(os.PRIO_PROCESS, process, niceness)
+    # Linux first divides the processor between sessions, in equal shares; niceness counts within one. The process is
+    # in a session of its own, so the session has to be as nice as it is.
+    with contextlib.suppress(OSError):  # other systems, and kernels built without
+        Path(f"/proc/{process}/autogroup").write_text(str(niceness))

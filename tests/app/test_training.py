@@ -25,7 +25,7 @@ from lipflow_studio.panels.train_panel import TrainPanel, help_of
 from lipflow_studio.parts.training import Training
 from lipflow_studio.run_watch import OUTPUT, RunState, last_line, last_words
 from lipflow_studio.session import Session
-from lipflow_studio.training_process import Job, TrainingProcess
+from lipflow_studio.training_process import NICENESS, Job, TrainingProcess
 from lipflow_studio.views.train_view import TrainView
 from support.tiny_capture import write_tiny_capture
 
@@ -350,6 +350,21 @@ class TestTheWindowsEnd:
         while "up" not in (tmp_path / OUTPUT).read_text():
             time.sleep(0.01)
         assert process.stop()
+
+
+def test_a_training_comes_after_the_window(tmp_path: Path) -> None:
+    """By its niceness and, where the system shares the processor between sessions first, by its session's."""
+    process = TrainingProcess([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "run")
+    number = process._process.pid
+    try:
+        niceness = max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS)
+        assert os.getpriority(os.PRIO_PROCESS, number) == niceness
+        session = Path(f"/proc/{number}/autogroup")
+        if session.exists() and session.read_text().strip():
+            assert session.read_text().split()[-1] == str(niceness)
+    finally:
+        process._process.kill()
+        process._process.wait()
 
 
 @pytest.mark.usefixtures("gl")
