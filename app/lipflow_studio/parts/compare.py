@@ -446,8 +446,8 @@ class Compare(Part):
 
 def models_for(source: Source) -> list[str]:
     """The embedded avatars of the models that the paper compares, driven by this source where it drives any."""
-    kind = DRIVES.get(source, "kpt")
-    return [name for name in ("dam", f"lip-kl-{kind}", f"lip-flow-{kind}") if name in embedded.embedded_avatars()]
+    kind, there = DRIVES.get(source, "kpt"), embedded.embedded_avatars()
+    return [name for name in ("dam", f"lip-kl-{kind}", f"lip-flow-{kind}") if name in there]
 
 
 def _where(info: AvatarInfo) -> str:
