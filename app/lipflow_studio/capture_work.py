@@ -240,7 +240,7 @@ def check(root: Path) -> Checked:
     with tempfile.TemporaryDirectory(prefix="lipflow-check-") as folder:
         report = check_capture(root, folder)
         pictures = tuple(
-            (f"{view.frame}, camera {view.camera}", _read(view.overlay), _read(view.comparison))
+            (f"camera {view.camera} · {view.frame}", _read(view.overlay), _read(view.comparison))
             for view in report.views
             if view.overlay is not None and view.comparison is not None
         )

@@ -277,6 +277,7 @@ class TestTheCheck:
         assert captures.checked.report.problems
         assert "Problem" in panel.check.text.toPlainText()
         assert panel.check.view.count() == len(captures.checked.pictures) > 0
+        assert all(title.startswith("camera ") for title, _, _ in captures.checked.pictures)  # seen in a narrow box
         assert panel.check.picture.shown.shape[2] == 3
         panel.check.kind.setCurrentIndex(1)
         assert panel.check.picture.shown.shape[1] == 3 * captures.checked.pictures[0][1].shape[1]
