@@ -42,6 +42,8 @@ class Playback(QObject):
         if on is not self.on:
             self.on = on
             self._run = next(self._runs)
+            if on and self._session.status is Status.PAUSED:
+                self._session.told.emit("The fit is paused: playing goes on with it (Space)")
             self.changed.emit(on)
 
     def show(self, name: str, **changes: Any) -> None:

@@ -59,7 +59,7 @@ class FrameSequence(Protocol):
     """An observation a frame."""
 
     kind: ClassVar[str]
-    """"headset", "keypoints" or "frontal"."""
+    """One of headset, keypoints, frontal."""
 
     @property
     def length(self) -> int: ...

@@ -25,7 +25,7 @@ from lipflow_studio.capture_work import (
     Truth,
 )
 from lipflow_studio.commands import command
-from lipflow_studio.document import ByteArray, HeadsetRecipe, KeypointSet, Source
+from lipflow_studio.document import ByteArray, HeadsetImages, HeadsetRecipe, KeypointSet, Source
 from lipflow_studio.parts.base import Part
 from lipflow_studio.playback import Playback
 from lipflow_studio.workers import Failure, Worker
@@ -205,6 +205,10 @@ class Captures(Part):
         """What the face really looks like that is fitted at present, where that is known."""
         return self.truth if self._is_of_frame() else None
 
+    def gave(self, observation: object) -> bool:
+        """Whether an observation is the frame that was loaded last, as it was then."""
+        return observation is self._given
+
     def offers(self, recipe: HeadsetRecipe | None) -> bool:
         """Whether headset images can be made again: they are of a frame of the open capture."""
         return recipe is not None and recipe.capture == self._folder
@@ -297,11 +301,13 @@ class Captures(Part):
         else:
             self._wanted = id
             self._returning = self._returning if self._returning == id else None
-            before = None if session.headset is None else session.headset.recipe
-            recipe = HeadsetRecipe(self._folder, id.segment, id.number)
-            if before is not None:  # the headset sits and is lit as it was
-                recipe = replace(recipe, augmentation=before.augmentation, seed=before.seed)
-            self._frames.send(self.request(self.kind, recipe))
+            self._frames.send(self.request(self.kind, self._recipe(id)))
+
+    def _recipe(self, id: FrameId) -> HeadsetRecipe:
+        """How a frame's headset images are made: the headset sits and is lit as it was."""
+        before = None if self.session.headset is None else self.session.headset.recipe
+        recipe = HeadsetRecipe(self._folder, id.segment, id.number)
+        return recipe if before is None else replace(recipe, augmentation=before.augmentation, seed=before.seed)
 
     def _report_no_capture(self) -> None:
         self.session.report(InputError("capture", expected="an open one", got="none", mend="open its folder first"))
@@ -347,6 +353,9 @@ class Captures(Part):
         session, segment = self.session, loaded.id.segment
         if loaded.about is not session.avatar_info:  # another avatar was opened meanwhile: make it for that one
             self._ask(loaded.id)
+            return
+        if isinstance(loaded.given, HeadsetImages) and loaded.given.recipe != self._recipe(loaded.id):
+            self._ask(loaded.id)  # the one before was made otherwise meanwhile
             return
         self._wanted = None
         if loaded.error is not None:

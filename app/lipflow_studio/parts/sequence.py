@@ -70,7 +70,6 @@ class Sequences(Part):
         for changed in (session.headset_changed, session.frontal_changed, session.keypoints_changed):
             changed.connect(lambda _: self._follow())
         session.opened.connect(lambda kind, _: self._leave_keypoints() if kind == "keypoints" else None)
-        session.part(Captures).frame_changed.connect(lambda id: self._leave_keypoints() if id else None)
 
     # Commands
 
@@ -305,13 +304,14 @@ class Sequences(Part):
             self._places[id(given)] = weakref.ref(given), index
 
     def _follow(self) -> None:
-        """Another observation: which frame it is of. Keypoints that were dragged are still of theirs."""
+        """Another observation: which frame it is of. Dragged keypoints are still of theirs, a capture's of none."""
         if self.info is None:
             return
         given = self._given()
         kept, index = self._places.get(id(given), (None, None))
         if kept is None or kept() is not given:
-            index = self.frame if isinstance(given, KeypointSet) else None
+            dragged = isinstance(given, KeypointSet) and not self.session.part(Captures).gave(given)
+            index = self.frame if dragged else None
             self._know(given, index)
         self._put_frame(index)
 
