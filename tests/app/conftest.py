@@ -18,6 +18,7 @@ if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
 from PIL import Image
 from PySide6.QtCore import QSettings
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 import lipflow.embedded
@@ -27,6 +28,7 @@ from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
+from lipflow_studio.studio import Studio, make_studio
 from lipflow_studio.views.head_painter import HeadPainter
 from lipflow_studio.views.head_view import HeadView
 from support.random_avatar import TINY_HMC, random_avatar, tiny_config
@@ -149,6 +151,14 @@ def gl(qtbot: QtBot) -> None:
         HeadPainter().close()
     except RuntimeError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def studio(qtbot: QtBot, qapp: QApplication, gl: None, settings: QSettings) -> Iterator[Studio]:
+    """The program's own window with the tiny keypoint avatar, which is being opened."""
+    made = make_studio(qapp, "tiny-kpt", settings)
+    yield made
+    made.window.close()
 
 
 def wait_for(qtbot: QtBot, condition: Callable[[], bool]) -> None:
