@@ -253,7 +253,8 @@ def test_sliders_move_the_face_and_follow_it(qtbot: QtBot, panel: LatentPanel, s
     latent, sliders = session.part(Latent), panel.components.sliders
     panel.tabs.setCurrentIndex(2)
     wait_for(qtbot, lambda: sliders[0].isEnabled())
-    assert not sliders[5].isEnabled()  # five codes have four directions
+    assert [slider.isEnabled() for slider in sliders] == [True] * 4 + [False] * 2  # five codes have four directions
+    assert [value.text() for value in panel.components.values[4:]] == ["–", "–"]
     sliders[0].setFocus()
     for _ in range(4):
         qtbot.keyClick(sliders[0], Qt.Key.Key_Right)

@@ -30,6 +30,7 @@ from lipflow_studio.widgets.make import button, dressed, label
 FRAMES = 15  # inputs of the paper's picture of both spaces
 SIGMAS = 3.0  # standard deviations to either end of a slider
 STEPS = 100  # of a slider for each of them
+LEAST = 1e-5  # of the first component's standard deviation: a smaller one is what rounding leaves of none
 OWN_S = 0.4  # so long after a slider was moved, only the hand moves it
 SPACE_NAMES = {"q": "Q  ·  decoder's", "p": "P  ·  prior's"}
 
@@ -246,7 +247,8 @@ class ComponentControls(QWidget):
         count = 0 if projection is None or at is None else len(projection.spread)
         now = time.monotonic()
         for axis, slider in enumerate(self.sliders):
-            slider.setEnabled(projection is not None and axis < count and float(projection.spread[axis]) > 0)
+            spread = 0.0 if projection is None or axis >= count else float(projection.spread[axis])
+            slider.setEnabled(projection is not None and spread > LEAST * float(projection.spread[0]))
             if not slider.isEnabled() or projection is None or at is None:
                 self.values[axis].setText("–")
                 continue
@@ -254,7 +256,7 @@ class ComponentControls(QWidget):
             tip = f"Component {axis + 1}: {share}; in standard deviations σ of the training frames' codes"
             for widget in (slider, self._names[axis], self.values[axis]):
                 widget.setToolTip(tip)
-            sigmas = float(at[axis] / projection.spread[axis])
+            sigmas = float(at[axis]) / spread
             self.values[axis].setText(f"{sigmas:+.2f} σ")
             if not slider.isSliderDown() and now - self._moved[axis] > OWN_S:
                 with QSignalBlocker(slider):
