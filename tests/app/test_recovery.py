@@ -191,6 +191,23 @@ def test_what_keeps_it_from_writing_is_said_once_and_tried_again(
     session.part(Recovery).autosave()
     wait_for(qtbot, lambda: bool(sessions(tmp_path)))
     assert session.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_was_no_room_for_a_lock_there_is_one_later(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = begin(qtbot, tmp_path)
+    one.move_keypoints({7: (0.5, 0.4)})
+    with monkeypatch.context() as patch:
+        patch.setattr("lipflow_studio.parts.recovery._lock", lambda path: None)
+        autosaved(qtbot, one, tmp_path)
+    one.move_keypoints({7: (0.5, 0.5)})
+    autosaved(qtbot, one, tmp_path)
+    two = begin(qtbot, tmp_path)
+    assert two.part(Recovery).lost is None
+    assert two.close()
+    assert one.close()
 
 
 def test_a_rescue_that_fails_leaves_what_was_written_before(qtbot: QtBot, tmp_path: Path) -> None:

@@ -181,9 +181,9 @@ class Recovery(Part):
     def _own_file(self, folder: Path) -> Path:
         if self._file is None:
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{uuid.uuid4().hex[:12]}{SUFFIX}"
-            self._lock = _lock(path)
-            self._file = path
+            self._file = folder / f"{uuid.uuid4().hex[:12]}{SUFFIX}"
+        if self._lock is None:  # a full disk may not have had room for it
+            self._lock = _lock(self._file)
         return self._file
 
     def _adopt(self, lost: Lost) -> None:
