@@ -261,6 +261,8 @@ def _open_folder(path: Path, camera: Path | None) -> FrameSequence:
         camera = folder.json[0]
     if camera is not None and folder.images:
         return _open_images(folder.images, camera, what)
+    if folder.cameras and camera is not None:
+        raise InputError(what, expected="photographs beside a camera", got=f"headset images and {camera.name}")
     if folder.cameras:
         missing = [name for name in CAMERAS if name not in folder.cameras]
         if missing:

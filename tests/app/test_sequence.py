@@ -525,6 +525,18 @@ class TestTheBar:
         slider.setSliderDown(False)
         assert part.session.undo_stack.count() == steps + 1
 
+    def test_a_narrow_window_keeps_the_slider(self, qtbot: QtBot, session: Session, tmp_path: Path) -> None:
+        np.savez(tmp_path / "points.npz", keypoints=np.repeat(session.avatar_info.keypoints[None], 2, axis=0), fps=25)
+        opened(qtbot, session, [tmp_path / "points.npz"])
+        bar = SequenceBar(session)
+        qtbot.addWidget(bar)
+        for width, named, timed in ((700, True, True), (440, False, True), (370, False, False), (700, True, True)):
+            bar.resize(width, bar.sizeHint().height())
+            qtbot.wait(10)
+            assert (bar.title.isVisible(), bar.timeline.time.isVisible()) == (named, timed)
+            assert bar.timeline.slider.width() >= 70
+            assert bar.width() == width
+
     def test_closes_the_sequence(self, qtbot: QtBot, bar: SequenceBar, part: Sequences) -> None:
         qtbot.mouseClick(bar.end_button, Qt.MouseButton.LeftButton)
         assert part.info is None

@@ -155,6 +155,11 @@ class TestFolders:
             open_sequence([folder])
         assert "\n" not in str(told.value)
 
+    def test_headset_images_come_without_a_camera(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "camera.json").write_text("{}")
+        with pytest.raises(InputError, match=r"photographs beside a camera, got headset images and camera\.json"):
+            open_sequence([folder, tmp_path / "camera.json"])
+
     def test_a_frame_that_lacks_a_camera_is_named(self, tmp_path: Path) -> None:
         for frame in range(2):
             for camera, name in enumerate(CAMERAS):

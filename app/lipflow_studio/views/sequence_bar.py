@@ -13,6 +13,7 @@ from lipflow_studio.widgets.make import dressed, label, tool
 from lipflow_studio.widgets.timeline import Timeline
 
 NAME_SHARE = 0.22  # of the bar's width at most, for the sequence's name
+NAMED, TIMED = 480, 410  # pixels of width from which the name and the time are there: the slider goes before
 
 
 class SequenceBar(QWidget):
@@ -66,6 +67,8 @@ class SequenceBar(QWidget):
         self.timeline.show_place(frame, 0 if info is None else info.length, None if info is None else info.fps)
 
     def _fit_title(self) -> None:
-        """A long name must leave the slider its room."""
+        """A long name must leave the slider its room; in a narrow window the slider is all that is left."""
+        self.title.setVisible(self.width() >= NAMED)
+        self.timeline.show_time(self.width() >= TIMED)
         most = max(60, round(NAME_SHARE * self.width()))
         self.title.setText(QFontMetrics(self.title.font()).elidedText(self._name, Qt.TextElideMode.ElideMiddle, most))

@@ -12,6 +12,7 @@ from lipflow_studio.widgets.make import label, tool
 
 PLAY = "Play {}: each frame is fitted from the face before it"
 PAUSE = "Stop at this frame"
+LEAST_SLIDER = 70  # pixels
 
 
 class Timeline(QWidget):
@@ -33,6 +34,7 @@ class Timeline(QWidget):
         self._what = what
         self._live = live
         self._playing = False
+        self._timed = True  # whether there is room for the time
         self._drags = itertools.count()
         self._drag = 0
         self.back_button = tool("back", "The frame before", lambda: self.stepped.emit(-1))
@@ -42,6 +44,7 @@ class Timeline(QWidget):
         self.slider.setToolTip(f"Frames of {what}" + ("" if live else "; each is loaded where you let go"))
         self.slider.setAccessibleName(f"Frames of {what}")
         self.slider.setTracking(live)
+        self.slider.setMinimumWidth(LEAST_SLIDER)
         self.slider.sliderPressed.connect(self._begin_drag)
         self.slider.valueChanged.connect(self._seek)
         self.place = label("–", "value", f"Frame of {what}")
@@ -72,9 +75,14 @@ class Timeline(QWidget):
                 self.slider.setValue(place)
         self.place.setText("–" if place is None else f"{place + 1:>{len(str(length))}}/{length}")
         self.time.setText("" if place is None or not fps else clock(place / fps))
-        self.time.setVisible(bool(fps))
+        self.show_time(self._timed)
         for made in (self.back_button, self.next_button, self.slider):
             made.setEnabled(place is not None)
+
+    def show_time(self, on: bool) -> None:
+        """Whether the time is told, where it is known."""
+        self._timed = on
+        self.time.setVisible(on and bool(self.time.text()))
 
     def show_playing(self, playing: bool) -> None:
         self._playing = playing
