@@ -17,7 +17,6 @@ from lipflow_studio import capture_work
 from lipflow_studio.capture_work import (
     CaptureInfo,
     Checked,
-    FigureRequest,
     Figures,
     FrameRequest,
     LoadedFrame,
@@ -26,6 +25,7 @@ from lipflow_studio.capture_work import (
 )
 from lipflow_studio.commands import command
 from lipflow_studio.document import ByteArray, HeadsetImages, HeadsetRecipe, KeypointSet, Source
+from lipflow_studio.judging import Judge
 from lipflow_studio.parts.base import Part
 from lipflow_studio.playback import Playback
 from lipflow_studio.workers import Failure, Worker
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 TICK_MS = 30
-FIGURES_S = 0.7  # at least so long between two figures: decoding a picture takes time from the fit
 THUMBNAILS = 2000  # that are kept
 
 
@@ -75,7 +74,6 @@ class Captures(Part):
         self.frame: FrameId | None = None
         self.kind = "headset"
         self.truth: Truth | None = None
-        self.figures: Figures | None = None
         self.checked: Checked | None = None
         self._playback = Playback(session, self._go_on, self)
         self._playback.changed.connect(self.playing_changed)
@@ -85,17 +83,15 @@ class Captures(Part):
         self._opening: Worker[None, tuple[str, MultifaceCapture, CaptureInfo]] | None = None
         self._small: Worker[Any, Any] | None = None
         self._frames: Worker[FrameRequest, LoadedFrame] | None = None
-        self._judge: Worker[FigureRequest, Figures] | None = None
+        self._judge = Judge(session, self)
+        self._judge.changed.connect(self.figures_changed)
         self._check: Worker[None, Checked] | None = None
         self._retired: list[Worker[Any, Any]] = []
         self._wanted: FrameId | None = None  # asked for, and not yet read
-        self._judged_at = 0.0
-        self._judged: object = None  # the code that was sent to be judged
         self._given: object = None  # the document's observation that is this frame's
         self._returning: FrameId | None = None  # whose observation a reopened session brought
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
-        session.avatar_changed.connect(lambda _: self._forget_figures())
         session.opened.connect(lambda kind, _: self._leave_frame() if kind == "keypoints" else None)
 
     # Commands
@@ -173,6 +169,11 @@ class Captures(Part):
     @property
     def busy(self) -> bool:
         return self._opening is not None or (self._wanted is not None and not self.playing)
+
+    @property
+    def figures(self) -> Figures | None:
+        """How far the shown face is from the truth."""
+        return self._judge.figures
 
     @property
     def playing(self) -> bool:
@@ -277,12 +278,12 @@ class Captures(Part):
             lambda: capture_work.thumbnails(capture, info), name="thumbnails", on_state=self._made.append
         )
         read: Worker[FrameRequest, LoadedFrame] = Worker(capture_work.frames, name="frames")
-        judge: Worker[FigureRequest, Figures] = Worker(capture_work.figures, name="figures")
-        self._small, self._frames, self._judge = small.start(), read.start(), judge.start()
+        self._small, self._frames = small.start(), read.start()
+        self._judge.work()
 
     def _end_workers(self) -> None:
-        self._retire(self._opening, self._small, self._frames, self._judge, self._check)
-        self._opening = self._small = self._frames = self._judge = self._check = None
+        self._retire(self._opening, self._small, self._frames, self._judge.worker, self._check)
+        self._opening = self._small = self._frames = self._judge.worker = self._check = None
 
     def _retire(self, *workers: Worker[Any, Any] | None) -> None:
         for worker in workers:
@@ -336,16 +337,16 @@ class Captures(Part):
         if self._check is not None:
             self._take_check(self._check)
         self._playback.tick()
-        self._compare()
+        self._judge.look(self.truth_of_observation)
 
     def _recover(self) -> None:
         """After a worker failed: say so, and begin with new ones, that wait to be asked."""
-        failures = [w.take_failure() for w in (self._small, self._frames, self._judge) if w is not None]
+        failures = [w.take_failure() for w in (self._small, self._frames, self._judge.worker) if w is not None]
         for failure in failures:
             if failure is not None and self._capture is not None and self.info is not None:
                 self.session.report(failure.error, failure.details)
                 self._stop_playing()
-                self._retire(self._small, self._frames, self._judge)
+                self._retire(self._small, self._frames, self._judge.worker)
                 self._start_workers(self._capture, self.info)
 
     def _use(self, loaded: LoadedFrame) -> None:
@@ -386,22 +387,6 @@ class Captures(Part):
         if following is not None:
             self._ask(following)
         return following is not None
-
-    def _compare(self) -> None:
-        """Judge the shown face, seldom, and take what was judged."""
-        session, now = self.session, time.monotonic()
-        if self._judge is None:
-            return
-        result = self._judge.take()
-        if self.truth is None or session.avatar is None or not self._is_of_frame():
-            self._put_figures(None)
-            return
-        if result is not None and result.id == self.truth.id:
-            self._put_figures(result)
-        code = session.code()
-        if code is not None and code is not self._judged and now - self._judged_at > FIGURES_S:
-            self._judged, self._judged_at = code, now
-            self._judge.send(FigureRequest(session.avatar, code, self.truth))
 
     def _leave_frame(self) -> None:
         """Keypoints of a file are not the frame's, whatever was loaded before them."""
@@ -456,19 +441,9 @@ class Captures(Part):
         self.frame_changed.emit(frame)
 
     def _put_truth(self, truth: Truth | None) -> None:
-        self.truth, self._judged = truth, None
+        self.truth = truth
         self.truth_changed.emit(truth)
-        self._put_figures(None)
-
-    def _put_figures(self, figures: Figures | None) -> None:
-        if figures != self.figures:
-            self.figures = figures
-            self.figures_changed.emit(figures)
-
-    def _forget_figures(self) -> None:
-        """Another avatar: the frame stays, what was said of the other face does not."""
-        self._judged = None
-        self._put_figures(None)
+        self._judge.forget()
 
 
 def _result(worker: Worker[None, Any]) -> tuple[bool, Any, Failure | None]:
