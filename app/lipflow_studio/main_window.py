@@ -29,6 +29,7 @@ from lipflow_studio.widgets.offer import HintBar, RecoveryOffer
 Panel = TypeVar("Panel", bound=QWidget)
 
 FIRST_SIZE = QSize(1280, 800)
+LEAST_SIZE = QSize(940, 500)  # of a screen of 1920×1080 at 200 % there are 960×540
 LAYOUT_VERSION = 2  # remembered layouts of another version are not restored
 SIDES = (Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea)
 
@@ -58,7 +59,8 @@ class MainWindow(QMainWindow):
         self.bar = StatusBar(session, self)
         self.setStatusBar(self.bar)
         self.head.first_face.connect(lambda: self.bar.show_gl(self.head.canvas.gl_name))
-        self.resize(FIRST_SIZE)
+        self.setMinimumSize(LEAST_SIZE)
+        self.resize(FIRST_SIZE.boundedTo(self.screen().availableSize()))
         self._arrange()
         self._restore()
         self._listen()

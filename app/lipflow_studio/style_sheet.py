@@ -52,6 +52,7 @@ def style_sheet(t: Theme) -> str:
     QPushButton#primary:hover {{ background: {t.primary_hover}; }}
     QPushButton#primary:disabled {{ background: {t.panel}; border-color: {t.line}; }}
     QToolButton#flat {{ background: transparent; border: 1px solid transparent; }}
+    QToolButton#flat::menu-indicator {{ image: none; }}
     QToolButton#flat:hover {{ background: {t.hover}; }}
     QToolButton#flat:checked {{ background: {t.accent_dim}; border-color: {t.accent}; }}
 

@@ -5,29 +5,46 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QSettings, Qt
-from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QDialog, QFileDialog, QLabel
+from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
+from PySide6.QtGui import QKeySequence, QWheelEvent
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractScrollArea,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QLabel,
+    QScrollBar,
+    QSizePolicy,
+)
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
-from lipflow_studio import dialogs
+from lipflow_studio import dialogs, theme
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.demo import drop
 from lipflow_studio.document import HeadsetRecipe, Source, Status
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels import PANELS, PanelRow
+from lipflow_studio.panels.fit_panel import FitPanel
+from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
+from lipflow_studio.widgets.scrolling import Scrolling
+from lipflow_studio.widgets.strip import Name
 
 MakeWindow = Callable[[Session], MainWindow]
 
@@ -46,13 +63,106 @@ def test_every_panel_is_docked_where_its_row_says(
     assert dock.widget().height() > 60
 
 
-def test_everything_fits_into_the_first_window(session: Session, make_window: MakeWindow) -> None:
+@pytest.fixture
+def dressed(qapp: QApplication) -> Iterator[None]:
+    theme.apply(qapp, theme.DARK)
+    yield
+    qapp.setStyleSheet("")
+
+
+def cut_off(window: MainWindow) -> list[str]:
+    """What is seen in part only, and cannot be scrolled to. (A window that was just resized may take a moment.)"""
+    found = []
+    behind = {dock for dock in window.docks.values() if dock.visibleRegion().isEmpty()}
+    for kind in (QLabel, QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider):
+        for widget in window.findChildren(kind):
+            if not widget.isVisible() or isinstance(widget, QScrollBar):
+                continue
+            if any(dock.isAncestorOf(widget) for dock in behind):
+                continue
+            name = f"{type(widget).__name__} {widget.toolTip() or widget.accessibleName()}"
+            if isinstance(widget, QLabel):
+                name, ignored = widget.text(), QSizePolicy.Policy.Ignored
+                shortened = isinstance(widget, Name) or widget.sizePolicy().horizontalPolicy() == ignored
+                if not widget.wordWrap() and not shortened and widget.width() < widget.sizeHint().width() - 1:
+                    found.append(name)
+            above = widget
+            while above is not window:
+                rect, above = above.geometry(), above.parentWidget()
+                area = above.parentWidget()
+                scrolls = isinstance(area, QAbstractScrollArea) and area.viewport() is above
+                if scrolls and (rect.width() <= above.width() or area.horizontalScrollBar().maximum() > 0):
+                    break
+                if not above.rect().contains(rect):
+                    found.append(name)
+                    break
+    return found
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (960, 540), (940, 500)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_everything_fits_into_the_window(
+    qtbot: QtBot,
+    session: Session,
+    make_window: MakeWindow,
+    dressed: None,
+    size: tuple[int, int],
+) -> None:
+    """A screen of 1920×1080 at 200 % has 960×540."""
     window = make_window(session)
     assert (window.width(), window.height()) == (1280, 800)
-    for label in window.findChildren(QLabel):
-        if label.isVisible() and not label.wordWrap() and label.text():
-            assert label.width() >= label.sizeHint().width() - 1, label.text()
     assert window.head.canvas.width() > 450
+    assert not window.head.strip.away
+    window.resize(*size)
+    wait_for_face(qtbot, session)
+    for row in PANELS:
+        session.part(Desk).show_panel(row.name)
+        wait_for(qtbot, lambda name=row.name: not window.docks[name].visibleRegion().isEmpty())
+        assert (window.width(), window.height()) == size
+        wait_for(qtbot, lambda: cut_off(window) == [])
+        assert window.head.canvas.width() >= 320
+    session.part(Compare).start()
+    for name in ("tiny-kpt", "tiny-kpt", "tiny-kpt"):
+        session.part(Compare).add(name)
+    wait_for(qtbot, lambda: cut_off(window) == [])
+    session.part(Compare).stop()
+
+
+def test_tools_without_room_are_in_a_menu(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:
+    window = make_window(session)
+    head = window.head
+    window.resize(940, 500)
+    wait_for(qtbot, lambda: head.points_button in head.strip.away)
+    assert head.modes["textured"] not in head.strip.away
+    assert head.strip.more.isVisible()
+    menu = head.strip.more.menu()
+    menu.aboutToShow.emit()
+    titles = {action.text(): action for action in menu.actions()}
+    titles[head.points_button.accessibleName()].trigger()
+    assert session.part(Appearance).look.points
+    window.resize(1280, 800)
+    wait_for(qtbot, lambda: not head.strip.away)
+    assert head.strip.more.isHidden()
+
+
+def test_the_wheel_scrolls_a_low_panel_and_leaves_its_fields_alone(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, dressed: None
+) -> None:
+    window = make_window(session)
+    fit = window.panel("fit", FitPanel)
+    area = fit.findChild(Scrolling)
+    wait_for(qtbot, lambda: area.verticalScrollBar().maximum() == 0)
+    window.resize(960, 540)
+    wait_for(qtbot, lambda: area.verticalScrollBar().maximum() > 0)
+    before = session.fit_config
+    for field in (fit.choices["start"], fit.iterations):
+        centre = QPointF(field.rect().center())
+        down = QPoint(0, -120)
+        turn = QWheelEvent(centre, field.mapToGlobal(centre), down, down, Qt.MouseButton.NoButton,
+                           Qt.KeyboardModifier(0), Qt.ScrollPhase.NoScrollPhase, False)  # fmt: skip
+        scrolled = area.verticalScrollBar().value()
+        QApplication.sendEvent(field, turn)
+        assert area.verticalScrollBar().value() > scrolled or scrolled == area.verticalScrollBar().maximum()
+    assert session.fit_config == before
 
 
 def test_no_key_is_taken_twice() -> None:

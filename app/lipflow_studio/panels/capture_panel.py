@@ -22,8 +22,10 @@ from lipflow_studio.session import Session
 from lipflow_studio.views.capture_tree import CaptureTree
 from lipflow_studio.views.check_view import CheckView
 from lipflow_studio.widgets.make import button, dressed, label, tool
+from lipflow_studio.widgets.scrolling import Scrolling
 from lipflow_studio.widgets.timeline import Timeline
 
+BESIDE = 330  # pixels of the window's height for what is below, tabs, menu and status bar
 READINGS = (
     ("psnr", "PSNR, dB", "Of the shown face under the frame's frontal camera, inside the mask, in display gamma"),
     ("mesh", "Mesh, mm", "Mean distance between the vertices of the shown face and of the frame's tracked mesh"),
@@ -43,10 +45,11 @@ class CapturePanel(QWidget):
         self.check = CheckView(session)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.addTab(self._frames(), "Frames")
+        self.frames = Scrolling(self._frames(), BESIDE)
+        self.tabs.addTab(self.frames, "Frames")
         self.augmentation = AugmentationControls(session)
-        self.tabs.addTab(self.augmentation, "Augment")
-        self.tabs.addTab(self.check, "Check")
+        self.tabs.addTab(Scrolling(self.augmentation, BESIDE), "Augment")
+        self.tabs.addTab(Scrolling(self.check, BESIDE), "Check")
         self.pages = QStackedWidget()
         self.pages.addWidget(self._empty())
         self.pages.addWidget(self.tabs)

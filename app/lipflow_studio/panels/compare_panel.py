@@ -25,9 +25,13 @@ from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.compare_canvas import CompareCanvas
 from lipflow_studio.views.compare_table import CompareTable
-from lipflow_studio.widgets.make import dressed, label, strip, tool
+from lipflow_studio.widgets.make import dressed, label, tool
+from lipflow_studio.widgets.scrolling import Scrolling
+from lipflow_studio.widgets.strip import FittingStrip
 
-LEAST = QSize(440, 320)  # pixels
+LEAST = QSize(340, 230)  # pixels
+LEAST_TABLE = 320  # pixels of the figures' width, before they scroll
+BESIDE = 440  # of the window's height for the faces and all around them, before the figures scroll
 
 
 class ComparePanel(QWidget):
@@ -47,7 +51,7 @@ class ComparePanel(QWidget):
         column.addWidget(self._tools())
         column.addWidget(self.canvas, 1)
         column.addWidget(self._scrubber())
-        column.addWidget(self.table)
+        column.addWidget(Scrolling(self.table, BESIDE, LEAST_TABLE))
         compare = self._compare
         compare.contenders_changed.connect(lambda _: self._show_contenders())
         compare.options_changed.connect(self._show_options)
@@ -57,22 +61,22 @@ class ComparePanel(QWidget):
         self._show_update(compare.update)
 
     def _tools(self) -> QWidget:
-        bar, row = strip()
+        bar = FittingStrip()
         compare, session = self._compare, self._session
         self.title = label("Compare", "dockName")
-        row.addWidget(self.title)
-        row.addSpacing(8)
+        bar.add(self.title)
+        bar.add_space()
         self.add_button = dressed(QPushButton(icon("add"), "Add"), "", f"Add a contender, up to {MOST}")
         menu = QMenu(self.add_button)
         menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(lambda: fill_adding(session, menu))
         self.add_button.setMenu(menu)
-        row.addWidget(self.add_button)
-        row.addSpacing(4)
+        bar.add(self.add_button)
+        bar.add_space(4)
         self.side_button = self._layout_button("columns", "side", "Side by side")
         self.split_button = self._layout_button("split", "split", "Two laid over each other, with a divider")
-        row.addWidget(self.side_button)
-        row.addWidget(self.split_button)
+        bar.add(self.side_button)
+        bar.add(self.split_button)
         self.pair: tuple[QComboBox, QComboBox] = (QComboBox(), QComboBox())
         for box, way in zip(self.pair, ("left", "right")):
             dressed(box, "pair", f"The contender on the {way} of the divider")
@@ -80,15 +84,15 @@ class ComparePanel(QWidget):
             box.setMinimumWidth(64)
             box.setMaximumWidth(190)
             box.activated.connect(lambda _: compare.set_pair(*(b.currentIndex() for b in self.pair)))
-            row.addWidget(box, 4)
-        row.addStretch(1)
+            bar.add(box, stretch=4)
+        bar.add_stretch()
         for preset, key in (("left", "1"), ("front", "2"), ("right", "3")):
             look = functools.partial(session.view_from, preset)
-            row.addWidget(tool(preset, f"Look from the {preset} ({key})", look))
-        row.addWidget(tool("frame", "Reset the camera (R, or double click)", session.reset_camera))
-        row.addWidget(tool("restart", "Begin all fits anew, from their prior's guess", compare.restart))
+            bar.add(tool(preset, f"Look from the {preset} ({key})", look), yields=2)
+        bar.add(tool("frame", "Reset the camera (R, or double click)", session.reset_camera), yields=2)
+        bar.add(tool("restart", "Begin all fits anew, from their prior's guess", compare.restart), yields=1)
         self.close_button = tool("close", "Back to the one head (Shift+C); the contenders stay", compare.stop)
-        row.addWidget(self.close_button)
+        bar.add(self.close_button)
         return bar
 
     def _layout_button(self, name: str, layout: str, tip: str) -> QToolButton:

@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QSlider,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -27,7 +26,9 @@ from lipflow_studio.icons import icon
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.make import button, dressed, label, rule
+from lipflow_studio.widgets.scrolling import scrolling
 
+BESIDE = 290  # pixels of the window's height for the curves, tabs, menu and status bar
 SLIDER_STEPS = 100
 PRIOR_WEIGHTS = (-3.0, 2.0)  # decades of λ on the slider; its left end is 0
 HOLDS = (-4.0, 0.0)  # decades of the unpinned landmarks' weight
@@ -66,7 +67,7 @@ class FitPanel(QWidget):
         dressed(self, "panel")
         self._session = session
         self._config: FitConfig | None = None
-        layout = QVBoxLayout(self)
+        layout = scrolling(self, BESIDE)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(8)
         layout.addLayout(self._buttons())

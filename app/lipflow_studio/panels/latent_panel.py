@@ -29,9 +29,12 @@ from lipflow_studio.views.latent_scene import MUTED, Dots, SpacePicture, Spot
 from lipflow_studio.views.latent_view import LatentPlane
 from lipflow_studio.views.latent_view_3d import LatentCloud
 from lipflow_studio.widgets.face_card import FaceCard
-from lipflow_studio.widgets.make import dressed, label, strip, tool
+from lipflow_studio.widgets.make import dressed, label, tool
+from lipflow_studio.widgets.scrolling import Scrolling
+from lipflow_studio.widgets.strip import FittingStrip
 
 CONTROLS_WIDTH = 312
+BESIDE = 390  # pixels of the window's height for the head, both rows of tabs, menu and status bar
 TITLES = {"p": ("P", "the prior's space"), "q": ("Q", "the decoder's space")}
 HOW = "click: load  ·  drag: pan or orbit  ·  wheel: zoom  ·  arrows and Return: the same by keyboard"
 
@@ -45,7 +48,7 @@ class SpacePane(QWidget):
     def __init__(self, space: str) -> None:
         super().__init__()
         self.space = space
-        self.setMinimumSize(QSize(150, 120))
+        self.setMinimumSize(QSize(132, 100))
         self._dots: dict[str, Dots | None] = {}
         self._lines: dict[str, FloatArray | None] = {}
         self._place: FloatArray | None = None
@@ -56,13 +59,13 @@ class SpacePane(QWidget):
             picture.chosen.connect(self.chosen)
             picture.setAccessibleName(f"{TITLES[space][0]}, {TITLES[space][1]}")
             self.stack.addWidget(picture)
-        bar, self.row = strip(left=8)
+        self.bar = bar = FittingStrip(left=8)
         title, more = TITLES[space]
         self.shares = label("", "muted", "Share of the codes' variance that each drawn component explains")
-        self.row.addWidget(label(title, "dockName", HOW))
-        self.row.addWidget(label(more, "muted", HOW))
-        self.row.addStretch(1)
-        self.row.addWidget(self.shares)
+        bar.add(label(title, "dockName", HOW))
+        bar.add(label(more, "muted", HOW), yields=1)
+        bar.add_stretch()
+        bar.add(self.shares, yields=2)
         bar.setFixedHeight(26)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -146,11 +149,11 @@ class LatentPanel(QWidget):
         self._listen()
 
     def _controls(self) -> QWidget:
-        row = self.panes["q"].row
+        bar = self.panes["q"].bar
         self.solid = tool("cube", "Two or three dimensions (Shift+3)", self._turn_solid)
         self.solid.setCheckable(True)
-        row.addWidget(self.solid)
-        row.addWidget(tool("frame", "Frame both spaces (Home, or double click)", self.frame))
+        bar.add(self.solid)
+        bar.add(tool("frame", "Frame both spaces (Home, or double click)", self.frame))
         self.controls = dressed(QWidget(), "panel")
         self.controls.setMinimumWidth(CONTROLS_WIDTH)
         self.tabs, self.pages = QTabBar(), QStackedWidget()
@@ -169,7 +172,7 @@ class LatentPanel(QWidget):
         for index, (title, tip, made) in enumerate(pages):
             self.tabs.addTab(title)
             self.tabs.setTabToolTip(index, tip)
-            self.pages.addWidget(made)
+            self.pages.addWidget(Scrolling(made, BESIDE))
         self.tabs.currentChanged.connect(self.pages.setCurrentIndex)
         column = QVBoxLayout(self.controls)
         column.setContentsMargins(0, 0, 0, 0)

@@ -14,8 +14,11 @@ from lipflow_studio.posterior_engine import PosteriorUpdate, Sample
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.face_strip import FaceStrip
 from lipflow_studio.widgets.make import button, dressed, label
+from lipflow_studio.widgets.scrolling import scrolling
 
 FACE = QSize(66, 88)  # pixels
+BESIDE = 360  # pixels of the window's height for the head, tabs, menu and status bar
+LEAST_WIDTH = 420  # pixels
 STAGES = {"reference": "Curvature", "warm-up": "Warm-up", "sampling": "Sampling"}
 EMPTY = "Fit a face (pin a keypoint, or open headset images), then sample: the faces that fit as well stand here."
 
@@ -28,7 +31,7 @@ class PosteriorPanel(QWidget):
         dressed(self, "panel")
         self._session, self._posterior = session, session.part(Posterior)
         self._faces: tuple[Sample, ...] = ()  # in the strip
-        column = QVBoxLayout(self)
+        column = scrolling(self, BESIDE, LEAST_WIDTH)
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         column.addLayout(self._tools())

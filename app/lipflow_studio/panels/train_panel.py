@@ -28,7 +28,9 @@ from lipflow_studio.run_watch import RunState
 from lipflow_studio.session import Session
 from lipflow_studio.views.run_row import RunRow
 from lipflow_studio.widgets.make import button, dressed, label, rule, tool
+from lipflow_studio.widgets.scrolling import scrolling
 
+BESIDE = 290  # pixels of the window's height for the curves, tabs, menu and status bar
 # What each row of the variants' table is, by its name without the driving signal.
 HELP = {
     "dam": "Deep appearance model: N(0, I) is its only prior",
@@ -69,7 +71,7 @@ class TrainPanel(QWidget):
         super().__init__(parent)
         dressed(self, "panel")
         self._session, self._training = session, session.part(Training)
-        layout = QVBoxLayout(self)
+        layout = scrolling(self, BESIDE)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(6)
         layout.addLayout(self._form())
@@ -101,6 +103,7 @@ class TrainPanel(QWidget):
             grid, "Capture", "capture", "Folder of the capture to train on; empty: the one that is open"
         )
         self.variant = dressed(QComboBox(), "variant", "What to train: a row of the method's table")
+        self.variant.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for name, row in VARIANTS.items():
             self.variant.addItem(row.title, name)
             self.variant.setItemData(self.variant.count() - 1, help_of(name), Qt.ItemDataRole.ToolTipRole)

@@ -57,7 +57,7 @@ class HeadCanvas(QWidget):
         self._fine = False
         self._rest = QTimer(self, interval=FINE_AFTER_MS, singleShot=True)
         self._rest.timeout.connect(self._plan_fine)
-        self.setMinimumSize(QSize(200, 200))
+        self.setMinimumSize(QSize(200, 140))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

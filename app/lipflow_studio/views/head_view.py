@@ -15,7 +15,8 @@ from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.head_canvas import HeadCanvas
-from lipflow_studio.widgets.make import label, strip, tool
+from lipflow_studio.widgets.make import dressed, label, tool
+from lipflow_studio.widgets.strip import FittingStrip, Name
 
 
 class HeadView(QWidget):
@@ -32,7 +33,8 @@ class HeadView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(self._strip())
+        self.strip = self._strip()
+        layout.addWidget(self.strip)
         layout.addWidget(self.canvas, 1)
         self.canvas.drawn.connect(self._announce)
         session.avatar_changed.connect(self._show_avatar)
@@ -43,14 +45,14 @@ class HeadView(QWidget):
         self._show_camera(session.camera)
         self._show_look(self._appearance.look)
 
-    def _strip(self) -> QWidget:
-        bar, row = strip()
-        self._title = label("No avatar", "dockName")
+    def _strip(self) -> FittingStrip:
+        bar = FittingStrip()
+        self._title = dressed(Name("No avatar"), "dockName")
         self._angles = label("", "muted", "The camera's azimuth (to the viewer's right) and elevation")
-        row.addWidget(self._title)
-        row.addSpacing(8)
-        row.addWidget(self._angles)
-        row.addStretch(1)
+        bar.add(self._title)
+        bar.add_space()
+        bar.add(self._angles, yields=4)
+        bar.add_stretch()
         session, appearance = self._session, self._appearance
         self.modes: dict[str, QToolButton] = {}
         group = QButtonGroup(self)
@@ -59,29 +61,30 @@ class HeadView(QWidget):
             self.modes[mode] = tool(f"mode_{mode}", f"{about.title}: {about.tip} ({about.keys})", choose)
             self.modes[mode].setCheckable(True)
             group.addButton(self.modes[mode])
-            row.addWidget(self.modes[mode])
-        row.addSpacing(8)
+            bar.add(self.modes[mode])
+        bar.add_space()
         self.points_button = tool("points", "Keypoints on the head, to be dragged there (Shift+P; or hold Ctrl)")
         self.points_button.setCheckable(True)
         self.points_button.clicked.connect(lambda on: appearance.set_points(on))
-        row.addWidget(self.points_button)
-        row.addSpacing(8)
+        bar.add(self.points_button, yields=1)
+        bar.add_space()
         for preset, key in (("left", "1"), ("front", "2"), ("right", "3")):
             look = functools.partial(session.view_from, preset)
-            row.addWidget(tool(preset, f"Look from the {preset} ({key})", look))
+            bar.add(tool(preset, f"Look from the {preset} ({key})", look), yields=2)
         self.cameras = tool("camera", "Look through one of the avatar's or the capture's cameras")
         self.cameras.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.cameras)
         menu.aboutToShow.connect(lambda: fill_viewpoints(menu, session))
         self.cameras.setMenu(menu)
-        row.addWidget(self.cameras)
-        row.addWidget(tool("frame", "Reset the camera (R, or double click)", session.reset_camera))
+        bar.add(self.cameras, yields=1)
+        bar.add(tool("frame", "Reset the camera (R, or double click)", session.reset_camera), yields=1)
         save = functools.partial(session.part(Desk).ask, "save_picture")
-        row.addWidget(tool("snapshot", "Save a picture of the head (Ctrl+Shift+P)", save))
+        bar.add(tool("snapshot", "Save a picture of the head (Ctrl+Shift+P)", save), yields=3)
         return bar
 
     def _show_avatar(self, info: AvatarInfo) -> None:
         self._title.setText(info.name)
+        self._title.setToolTip(info.name)
 
     def _show_camera(self, orbit: Orbit) -> None:
         self._angles.setText(f"{round(orbit.azimuth):+}°  {round(orbit.elevation):+}°")
