@@ -8,7 +8,8 @@ A step is one of
     seconds
 ``{"wait_for": "fit", "timeout": 60}``
     "face" (one is shown), "load" (nothing is being opened), "fit" (it has come to its end), "compare" (those of all
-    contenders have) or "played" (no sequence plays any more); seconds at most
+    contenders have), "played" (no sequence plays any more) or "training" (no run that was started here trains or
+    waits for its turn); seconds at most
 ``{"drag": {"30": [0.0, 0.08]}, "seconds": 1.5}``
     drags keypoints by fractions of the image, 60 times a second, as one gesture
 ``{"repeat": 10, "steps": […]}`` or ``{"repeat_for": 600, "steps": […]}``
@@ -41,6 +42,7 @@ CONDITIONS: dict[str, Callable[[Session], bool]] = {
     "load": lambda s: not s.loading,
     "fit": lambda s: s.status is not Status.RUNNING and not s.loading,
     "compare": lambda s: s.parts["compare"].at_rest and not s.loading,
+    "training": lambda s: s.parts["training"].at_rest,
     "played": lambda s: s.parts["sequence"].at_rest and s.parts["capture"].at_rest and not s.loading,
 }
 TIMEOUT_S = 120.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ from lipflow_studio.comparison import LIVE
 from lipflow_studio.document import Source
 from lipflow_studio.panels.latent_panel import LatentPanel
 from lipflow_studio.parts.compare import Compare
+from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.keyframes import Keyframes
 from lipflow_studio.parts.latent import Latent
 from lipflow_studio.session import Session
@@ -307,6 +309,93 @@ def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
     )
+
+
+# The program as its script in bin/ runs it, but its trainings leave no room for others: the test waits for nothing else.
+PROGRAM = """
+import sys
+from lipflow_studio import training_process
+from lipflow_studio.__main__ import main
+training_process.NICENESS = 0
+sys.exit(main())
+"""
+
+
+def test_all_journeys_go_by_a_script_without_a_display(
+    qtbot: QtBot,
+    empty_session: Session,
+    avatar_files: dict[str, Path],
+    model_files: dict[str, Path],
+    headset_files: list[Path],
+    tiny_capture_dir: Path,
+    tmp_path: Path,
+) -> None:
+    for file in (*avatar_files.values(), *model_files.values(), *headset_files):
+        (tmp_path / file.name).symlink_to(file)
+    shutil.copytree(tiny_capture_dir, tmp_path / "capture")
+    bare = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    script_file = Path(__file__).with_name("journeys.json")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--avatar", "tiny-kpt.safetensors", "--script", str(script_file)],
+        cwd=tmp_path,
+        env=bare | {"XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("drag.obj", "headset.npz", "trained.obj"))
+    # What the last two left is in the session's file: it is the document that a window would have.
+    empty_session.part(Files).open(str(tmp_path / "journeys.lipflow"))
+    wait_for(qtbot, lambda: not empty_session.loading)
+    compare = empty_session.part(Compare)
+    wait_for(qtbot, lambda: all(contender.info is not None for contender in compare.contenders))
+    assert empty_session.problem is None
+    assert [contender.title for contender in compare.contenders] == ["tiny-kpt", "dam", "lip-flow-kpt"]
+    assert [contender.prior for contender in compare.contenders] == ["standard-normal", "own", "own"]
+    assert (compare.options.layout, compare.options.split) == ("split", 0.3)
+    assert compare.active
+    assert empty_session.source is Source.HEADSET
+    assert empty_session.camera.azimuth == 20.0
+
+
+COMMANDS = """
+import json, sys
+from lipflow.cli import main
+for arguments in json.loads(sys.argv[1]):
+    assert main(arguments) == 0, arguments
+assert not [name for name in sys.modules if name.startswith(("PySide6", "lipflow_studio"))]
+"""
+
+
+def test_journey_6_headless(tiny_capture_dir: Path, headset_files: list[Path], tmp_path: Path) -> None:
+    """Check, train, fit and compare by ``lipflow``: without a display, without Qt."""
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    keypoints = [[0.5 + 0.001 * k, 0.5] for k in range(136)]
+    (tmp_path / "keypoints.json").write_text(json.dumps(keypoints))
+    train = ("--preset", "tiny", "--steps", "3")
+    variants = ("lip-kl-kpt", "lip-flow-hmc")
+    commands = [
+        ["capture", "check", tiny_capture_dir, "--out", tmp_path / "check"],
+        *(["train", tiny_capture_dir, "--variant", v, "--out", runs / v / "seed-0", *train] for v in variants),
+        ["fit", runs / "lip-kl-kpt/seed-0/avatar.safetensors", "--keypoints", tmp_path / "keypoints.json"],
+        ["fit", runs / "lip-flow-hmc/seed-0/avatar.safetensors", "--hmc", *headset_files, "--iterations", "3"],
+        ["evaluate", runs, "--capture", tiny_capture_dir, "--tables", "1", "--frames", "2", "--out", results],
+    ]
+    for number, command in enumerate(commands):
+        if command[0] == "fit":
+            command += ["--out", tmp_path / f"fit-{number}"]
+    written = json.dumps([[str(word) for word in command] for command in commands])
+    bare = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, written], env=bare, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    fits = sorted(tmp_path.glob("fit-*"))
+    assert len(fits) == 2
+    assert all(json.loads((fit / "metrics.json").read_text()) for fit in fits)
+    assert list((tmp_path / "check").glob("*.png"))
+    assert {"frames.csv", "results.json", "report.html"} <= {path.name for path in results.iterdir()}
 
 
 def test_the_program_takes_a_picture_of_itself(gl: None, avatar_files: dict[str, Path], tmp_path: Path) -> None:

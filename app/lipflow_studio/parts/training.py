@@ -245,10 +245,15 @@ class Training(Part):
             self._watcher = watcher.start()
             self._timer.start()
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no run of this session trains or waits for its turn."""
+        return self._process is None and not self._queue
+
     # The window's end
 
     def question(self) -> Question | None:
-        if self._process is None and not self._queue:
+        if self.at_rest:
             return None
         waiting = f" {len(self._queue)} more that wait are not begun." if self._queue else ""
         more = f"A stopped run goes on from its checkpoint later; one that goes on writes to its folder.{waiting}"
