@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lipflow.observations import LANDMARK_COUNT, KeypointObservation
+from lipflow.avatar import Avatar
+from lipflow.observations import LANDMARK_COUNT, Against, Comparison, KeypointObservation
+from lipflow.reach import Reach, WithinReach
 
 AT_REST = 0.002  # of the image: followers that moved less than this are where the prior saw them
 
@@ -20,6 +22,8 @@ class DraggedKeypoints(KeypointObservation):
     not where they once were: a neutral face with one point torn out of it is nothing that it was trained on, and it
     would answer with a face that is none (measured on the embedded avatar: the lower lip pulled down by 35 pixels
     ends at log p = −312 nats this way, at −1043 the other).
+
+    A hand may ask for what no face does; the code stays where the decoder can be believed (``Reach``).
     """
 
     pinned: Tensor = field(default_factory=lambda: torch.zeros(LANDMARK_COUNT, dtype=torch.bool))  # [136]
@@ -28,6 +32,18 @@ class DraggedKeypoints(KeypointObservation):
     def driving(self, kind: str | None) -> Tensor | None:
         shown = super().driving(kind)
         return shown if shown is None or self.seen is None else self.seen[None]
+
+    def against(self, avatar: Avatar, before: Against | None = None) -> Against:
+        known = before if isinstance(before, WithinReach) and before.avatar is avatar else None
+        inner = super().against(avatar, before.inner if isinstance(before, WithinReach) else before)
+        reach = Reach.of(avatar) if known is None else known.reach
+        return inner if reach is None else WithinReach(inner, reach, avatar)
+
+    def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
+        comparison, reach = super().compare(avatar, z), Reach.of(avatar)
+        if reach is None:
+            return comparison
+        return replace(comparison, energy=comparison.energy + 0.5 * reach.residual(z).square())
 
     def following(self, projected: Tensor) -> DraggedKeypoints:
         """The same, with the followers seen where the face [136, 2] has them now."""

@@ -167,7 +167,7 @@ class KeypointObservation(Observation):
         shown = {"projected": pixels.detach() / size}  # [B, L, 2], units of the keypoints
         return Comparison(0.5 * residual.square().sum((-1, -2)), shown)
 
-    def against(self, avatar: Avatar, before: Against | None = None) -> KeypointsAgainst:
+    def against(self, avatar: Avatar, before: Against | None = None) -> Against:
         view = before.view if isinstance(before, KeypointsAgainst) else None
         if view is None or view.avatar is not avatar or view.camera is not self.camera:
             view = LandmarkView.of(avatar, self.camera)

@@ -1,11 +1,16 @@
-"""Dragged keypoints: the prior is shown the others where the face has them."""
+"""Dragged keypoints: the prior is shown the others where the face has them, and a face remains one."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+import lipflow.reach
 from lipflow.avatar import Avatar
+from lipflow.fitting import FitConfig, fit
+from lipflow.observations import KeypointObservation
+from lipflow.reach import Reach
 from lipflow_studio.dragging import DraggedKeypoints
 
 
@@ -34,6 +39,26 @@ def test_following_changes_the_prior_and_not_the_energy(kpt_avatar: Avatar) -> N
     before = dragged(kpt_avatar, 0)
     after = before.following(torch.full((136, 2), 0.5))
     assert torch.equal(before.compare(kpt_avatar, z).energy, after.compare(kpt_avatar, z).energy)
+
+
+def test_whatever_is_asked_for_the_code_stays_within_reach(kpt_avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keypoint that is torn across the image; without the bound the code goes far from all that was trained on."""
+    monkeypatch.setattr(lipflow.reach, "MARGIN", 12.0)
+    reach = Reach.of(kpt_avatar)
+    with torch.no_grad():
+        points = kpt_avatar.keypoint_camera.project_normalised(kpt_avatar.decode_landmarks(torch.zeros(1, 16)))[0]
+    torn = points.clone()
+    torn[3] = torch.tensor([0.95, 0.05])
+    pinned = torch.zeros(136, dtype=torch.bool)
+    pinned[3] = True
+    bound = DraggedKeypoints(torn, kpt_avatar.keypoint_camera, torch.where(pinned, 10.0, 0.02), pinned=pinned)
+    *_, free = fit(kpt_avatar, KeypointObservation(torn, bound.camera, bound.weights), FitConfig("lm", iterations=60))
+    run = fit(kpt_avatar, bound.following(points), FitConfig("lm", iterations=60))
+    state = next(run)
+    for _ in range(30):
+        state = run.send(bound.following(torch.from_numpy(state.extras["projected"])))
+    assert np.linalg.norm(free.z - reach.centre) > 2 * reach.radius
+    assert np.linalg.norm(state.z - reach.centre) < 1.2 * reach.radius
 
 
 @pytest.mark.parametrize("pinned", [(), tuple(range(136))], ids=["none", "all"])

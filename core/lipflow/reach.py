@@ -1,0 +1,81 @@
+"""How far a decoder can be believed: codes about as far from the training frames' as these are from each other.
+
+A prior is conditional: shown keypoints that no face has, it may well hold a code likely that no face has either, and
+the decoder answers with torn meshes (measured on the embedded avatar: a keypoint of the nose that is dragged down by
+58 pixels ends at fourteen times the norm of any training frame's code). Within the reach, nothing changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lipflow.avatar import Avatar
+from lipflow.observations import Against, Difference
+
+Array = npt.NDArray[np.floating]
+
+MARGIN = 1.1  # of the training codes' largest distance from their mean
+STIFFNESS = 700.0  # the residual, in units of σ, of a code that is twice as far from the centre
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """A ball of codes."""
+
+    centre: Array  # [Z]
+    radius: float
+
+    @staticmethod
+    def of(avatar: Avatar) -> Reach | None:
+        """The training frames' codes with a margin; None where the avatar's file holds none of them."""
+        if avatar.samples_z is None or len(avatar.samples_z) < 2:
+            return None
+        codes = avatar.samples_z.float().cpu()
+        centre = codes.mean(0)
+        return Reach(centre.numpy().astype(np.float32), MARGIN * float((codes - centre).norm(dim=-1).max()))
+
+    def residual(self, z: Tensor) -> Tensor:
+        """Of codes [B, Z] -> [B]: STIFFNESS times the share of the radius by which they are outside, 0 inside."""
+        distance = (z - torch.from_numpy(self.centre).to(z)).norm(dim=-1)
+        return STIFFNESS * (distance / self.radius - 1.0).clamp_min(0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class WithinReach:
+    """An observation against an avatar, with one residual more: how far the code is outside."""
+
+    inner: Against
+    reach: Reach
+    avatar: Avatar
+
+    def __call__(self, z: Array) -> _WithinReach:
+        return _WithinReach(self.inner(z), self.reach, z)
+
+
+class _WithinReach:
+    def __init__(self, inner: Difference, reach: Reach, z: Array) -> None:
+        self._inner = inner
+        away = z - reach.centre
+        distance = float(np.linalg.norm(away))
+        self._outward = (away / max(distance, 1e-12)).astype(z.dtype)  # [Z]
+        self._is_outside = distance > reach.radius
+        self._slope = STIFFNESS / reach.radius
+        beyond = np.asarray([self._slope * max(distance - reach.radius, 0.0)], z.dtype)
+        self.residual: Array = np.concatenate([inner.residual, beyond])
+
+    @property
+    def shown(self) -> dict[str, Array]:
+        return self._inner.shown
+
+    def factors(self) -> tuple[Array, Array]:
+        by_feature, features = self._inner.factors()
+        count, rank = by_feature.shape
+        wider = np.zeros((count + 1, rank + 1), by_feature.dtype)
+        wider[:count, :rank] = by_feature
+        wider[count, rank] = self._slope if self._is_outside else 0.0
+        return wider, np.vstack([features, self._outward])
