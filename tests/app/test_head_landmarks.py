@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,11 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for_fit
 from lipflow.avatar import Avatar
+from lipflow.embedded import assets_folder
 from lipflow_studio.document import AvatarInfo
+from lipflow_studio.engine import describe
 from lipflow_studio.head_landmarks import HeadLandmarks, PointsDrag
-from lipflow_studio.orbit import Orbit
+from lipflow_studio.orbit import Orbit, framing
 from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.session import Session
 from lipflow_studio.views.head_view import HeadView
@@ -34,11 +38,11 @@ def drag(head: HeadView, start: QPointF, by: QPointF, held: Qt.KeyboardModifier 
 
 
 def in_sight(head: HeadView) -> int:
-    """A keypoint that faces the viewer and has no other near it."""
+    """A keypoint that the viewer sees and that has no other near it."""
     points = head.canvas._overlay.points(head.canvas.width(), head.canvas.height())
     apart = np.linalg.norm(points.handles[:, None] - points.handles[None], axis=-1) + 1e9 * np.eye(len(points.handles))
-    apart[:, ~points.facing] = 1e9
-    return int(np.where(points.facing, apart.min(1), -1).argmax())
+    apart[:, ~points.shown] = 1e9
+    return int(np.where(points.shown, apart.min(1), -1).argmax())
 
 
 def test_a_keypoint_follows_the_pointer_and_undo_puts_it_back(
@@ -118,6 +122,50 @@ def test_selected_ones_come_along(head: HeadView, session: Session, appearance: 
     moved = (session.keypoints.given - before)[[index, *others]]
     assert moved[:, 0] == pytest.approx(np.full(3, moved[0, 0]), rel=0.2)  # nearer ones a little farther
     session.pause_fit()
+
+
+@pytest.fixture(scope="module")
+def shipped() -> AvatarInfo:
+    """The mesh of an avatar that ships with the studio."""
+    return describe(Avatar.load(assets_folder() / "avatars" / "lip-flow-kpt.safetensors"), "lip-flow-kpt")
+
+
+def test_what_the_mesh_covers_is_not_seen(shipped: AvatarInfo) -> None:
+    marks, front = HeadLandmarks(shipped), framing(shipped.vertices)
+    assert marks.visible(shipped.vertices, front).sum() >= 130
+    aside = replace(front, azimuth=-70.0)
+    places, seen = marks.on_face(shipped.vertices), marks.visible(shipped.vertices, aside)
+    assert seen[places[:, 0] > 15.0].mean() < 0.1  # mm: the far side
+    assert seen[places[:, 0] < -15.0].mean() > 0.9
+    assert marks.visible(shipped.vertices, replace(front, azimuth=180.0)).sum() <= 4
+
+
+def test_the_nose_covers_the_corner_of_the_far_eye(shipped: AvatarInfo) -> None:
+    marks, aside = HeadLandmarks(shipped), replace(framing(shipped.vertices), azimuth=-60.0)
+    places = marks.on_face(shipped.vertices)
+    lids = [i for i, name in enumerate(shipped.landmarks.names) if name.startswith("lid.")]
+    seen = marks.visible(shipped.vertices, aside)
+    for side, expected in ((1, False), (-1, True)):
+        corner = min((i for i in lids if side * places[i, 0] > 0), key=lambda i: abs(places[i, 0]))
+        assert seen[corner] == expected
+
+
+def test_what_was_seen_is_kept_for_the_same_mesh_and_camera(info: AvatarInfo) -> None:
+    marks, camera = HeadLandmarks(info), framing(info.vertices)
+    first = marks.visible(info.vertices, camera)
+    assert marks.visible(info.vertices, framing(info.vertices)) is first
+    assert marks.visible(info.vertices, replace(camera, azimuth=90.0)).sum() < first.sum()
+    assert marks.visible(info.vertices.copy(), camera) is not first
+
+
+def test_a_dragged_keypoint_stays_whatever_comes_before_it(head: HeadView, session: Session) -> None:
+    session.view_from("right")
+    session.set_camera(azimuth=90.0)
+    canvas = head.canvas
+    points = canvas._overlay.points(canvas.width(), canvas.height())
+    hidden = int(np.flatnonzero(~points.shown)[0])
+    assert canvas._overlay.points(canvas.width(), canvas.height(), {hidden}).shown[hidden]
+    assert points.at(QPointF(*points.handles[hidden]), 1.0) != hidden
 
 
 def test_a_mirror_image_goes_the_other_way() -> None:

@@ -181,7 +181,8 @@ class HeadCanvas(QWidget):
         painter.drawImage(self.rect(), painting.image)
         if painting.has_face:
             heat, points = self._appearance.heat, self.shows_points
-            self._overlay.paint(painter, self.width(), self.height(), heat, points=points, hover=self._hover)
+            held = () if self._points_drag is None else self._points_drag.places
+            self._overlay.paint(painter, self.width(), self.height(), heat, points=points, hover=self._hover, held=held)
         painter.end()
         if self._is_new and painting.has_face and scene is not None and scene.picture is not None:
             serial = scene.picture.shape.serial

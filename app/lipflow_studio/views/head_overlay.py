@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,9 @@ LINE = 17.0  # pixels from one line of text to the next
 class Points:
     """The landmarks of the shown face as a camera sees them, in pixels of a view of that size."""
 
-    def __init__(self, session: Session, marks: HeadLandmarks, width: int, height: int) -> None:
+    def __init__(
+        self, session: Session, marks: HeadLandmarks, width: int, height: int, held: Collection[int] = ()
+    ) -> None:
         assert session.picture is not None
         assert session.keypoints is not None
         vertices, camera, keypoints = session.picture.shape.vertices, session.camera, session.keypoints
@@ -36,12 +39,14 @@ class Points:
         self.places = np.where(self.pinned[:, None], placed, self.on_face)  # [L, 3] mm, where each is grabbed
         self.handles = camera.projected(self.places, width, height)  # [L, 2]
         self.found = camera.projected(self.on_face, width, height)
-        self.facing: BoolArray = marks.facing(vertices, camera)
+        self.shown: BoolArray = marks.visible(vertices, camera)  # [L]
+        if held:
+            self.shown = self.shown | np.isin(np.arange(len(self.shown)), list(held))
 
     def at(self, position: QPointF, reach: float) -> int:
-        """The nearest landmark that faces the viewer, within ``reach`` pixels; -1 for none."""
+        """The nearest landmark that is shown, within ``reach`` pixels; -1 for none."""
         distance = np.linalg.norm(self.handles - [position.x(), position.y()], axis=1)
-        distance[~self.facing] = np.inf
+        distance[~self.shown] = np.inf
         nearest = int(distance.argmin())
         return nearest if distance[nearest] <= reach else -1
 
@@ -65,15 +70,23 @@ class HeadOverlay:
             self._colours = [] if info is None else landmark_colours(info)
         return self._marks
 
-    def points(self, width: int, height: int) -> Points | None:
+    def points(self, width: int, height: int, held: Collection[int] = ()) -> Points | None:
         """The landmarks in a view of that size; None while there is no face."""
         marks = self.marks
         if marks is None or self._session.picture is None or self._session.keypoints is None:
             return None
-        return Points(self._session, marks, width, height)
+        return Points(self._session, marks, width, height, held)
 
     def paint(
-        self, painter: QPainter, width: int, height: int, heat: Heat | str | None, *, points: bool, hover: int = -1
+        self,
+        painter: QPainter,
+        width: int,
+        height: int,
+        heat: Heat | str | None,
+        *,
+        points: bool,
+        hover: int = -1,
+        held: Collection[int] = (),
     ) -> None:
         """Paint it over a picture of that size, pixels of the screen.
 
@@ -81,23 +94,24 @@ class HeadOverlay:
             heat: what the mode colours the head by; or what is missing for it.
             points: whether the keypoints are shown.
             hover: position of the landmark under the pointer.
+            held: positions of those that are being dragged: they stay, whatever comes before them.
         """
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if points:
-            self._paint_points(painter, width, height, hover)
+            self._paint_points(painter, width, height, hover, held)
         if isinstance(heat, Heat):
             _paint_scale(painter, heat, height)
         elif heat is not None:
             _paint_line(painter, heat, width, height)
 
-    def _paint_points(self, painter: QPainter, width: int, height: int, hover: int) -> None:
-        points = self.points(width, height)
+    def _paint_points(self, painter: QPainter, width: int, height: int, hover: int, held: Collection[int]) -> None:
+        points = self.points(width, height, held)
         if points is None:
             return
-        held = points.pinned & points.facing
-        paint_residuals(painter, points.handles[held], points.found[held])
+        pinned = points.pinned & points.shown
+        paint_residuals(painter, points.handles[pinned], points.found[pinned])
         ringed = self._session.selection | ({hover} if hover >= 0 else set())
-        paint_points(painter, points.handles, self._colours, points.pinned, ringed, points.facing)
+        paint_points(painter, points.handles, self._colours, points.pinned, ringed, points.shown)
         if hover >= 0 and self._marks is not None:
             _paint_name(painter, self._describe(points, hover), points.handles[hover], width)
 
