@@ -59,9 +59,11 @@ class Topology:
             kind, *fields = line.split() or [""]
             try:
                 if kind == "v":
-                    vertices.append([float(x) for x in fields[:3]])
+                    x, y, z = (float(field) for field in fields[:3])  # fewer are an error
+                    vertices.append([x, y, z])
                 elif kind == "vt":
-                    uv.append([float(x) for x in fields[:2]])
+                    across, up = (float(field) for field in fields[:2])
+                    uv.append([across, up])
                 elif kind == "f":
                     corners = [field.split("/") for field in fields]
                     v, vt = [int(c[0]) - 1 for c in corners], [int(c[1]) - 1 for c in corners]

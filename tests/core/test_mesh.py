@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lipflow.checks import InputError
@@ -73,6 +73,7 @@ def test_a_bad_obj_is_one_clear_line(tmp_path, text):
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
+@example(b"v 0 0 0\nv 1 0 0\nv 0 1\nvt 0 0\nf 1/1 2/1 3/1\n")  # a vertex of two numbers, after whole ones
 def test_any_bytes_as_obj_load_or_raise_input_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("obj") / "fuzz.obj"
     path.write_bytes(TWO_TRIANGLES.encode() + data)
