@@ -150,7 +150,10 @@ def test_the_wheel_scrolls_a_low_panel_and_leaves_its_fields_alone(
     window = make_window(session)
     fit = window.panel("fit", FitPanel)
     area = fit.findChild(Scrolling)
-    wait_for(qtbot, lambda: area.verticalScrollBar().maximum() == 0)
+    for name in ("train", "capture", "posterior", "latent", "fit"):
+        session.part(Desk).show_panel(name)
+        areas = window.docks[name].findChildren(Scrolling)
+        wait_for(qtbot, lambda areas=areas: all(area.verticalScrollBar().maximum() == 0 for area in areas))
     window.resize(960, 540)
     wait_for(qtbot, lambda: area.verticalScrollBar().maximum() > 0)
     before = session.fit_config

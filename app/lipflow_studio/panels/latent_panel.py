@@ -78,7 +78,7 @@ class SpacePane(QWidget):
         return self.cloud if self.stack.currentWidget() is self.cloud else self.plane
 
     def sizeHint(self) -> QSize:
-        return QSize(300, 180)  # pyqtgraph asks for much more, and the head would shrink for it
+        return QSize(300, 150)  # pyqtgraph asks for much more, and the head would shrink for it
 
     def on_screen(self, spot: Spot) -> QPoint:
         """Where a dot is on the screen."""

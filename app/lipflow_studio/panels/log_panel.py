@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from lipflow_studio.parts.log import KEPT, Log
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.make import button, dressed, strip
+
+LOWEST = 60  # pixels of text that are always seen
 
 
 class LogPanel(QWidget):
@@ -19,6 +21,8 @@ class LogPanel(QWidget):
         self._log = session.part(Log)
         self.text = dressed(QPlainTextEdit(), "log")
         self.text.setReadOnly(True)
+        self.text.setMinimumHeight(LOWEST)
+        self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # it takes what is left
         self.text.setMaximumBlockCount(KEPT)
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         bar, row = strip(left=6)

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
+    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -162,6 +163,9 @@ class TrainPanel(QWidget):
         self.list = dressed(QListWidget(), "runs", "Runs of this session and of the folder above")
         self.list.setItemDelegate(RunRow(self.list))
         self.list.setMinimumHeight(76)
+        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # it takes what is left
+        # Its hint is a list of some length, for which the whole panel would scroll.
+        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.list.currentItemChanged.connect(self._choose)
         self.empty = QLabel("No runs yet.\nChoose a capture and press Train.", self.list)
         dressed(self.empty, "muted").setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -6,7 +6,7 @@ from html import escape
 
 from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 from lipflow_studio.capture_work import CaptureInfo, Checked
 from lipflow_studio.document import ByteArray
@@ -28,6 +28,7 @@ class CheckView(QWidget):
         self.run_button = button("check", "Check", "Check that meshes, cameras and photos fit together", self._run)
         self.text = QTextBrowser()
         self.text.setMinimumHeight(60)
+        self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.view = dressed(QComboBox(), "view", "Which photo")
         self.kind = dressed(QComboBox(), "picture", "Which picture of it")
         self.kind.addItems(KINDS)

@@ -13,6 +13,8 @@ from lipflow_studio.parts.faces import Faces
 from lipflow_studio.widgets.face_card import pixmap_of
 from lipflow_studio.widgets.make import dressed
 
+UNDER = 40  # pixels below a face, for its line and the scroll bar
+
 
 class FaceStrip(QListWidget):
     """A list in one row; the portraits come as they are made. Return or double click activates a face."""
@@ -34,6 +36,10 @@ class FaceStrip(QListWidget):
         self.setHorizontalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         faces.made.connect(self._show_portrait)
+
+    def sizeHint(self) -> QSize:
+        """One row: a dock that a list asks for is higher, and what is above it lower."""
+        return QSize(super().sizeHint().width(), self.iconSize().height() + UNDER)
 
     def show_codes(self, codes: Sequence[FloatArray], captions: Sequence[str]) -> None:
         """Show these faces; the chosen place stays chosen."""

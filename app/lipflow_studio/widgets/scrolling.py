@@ -45,7 +45,8 @@ class Scrolling(QScrollArea):
         whole, bar = self._body.minimumSizeHint(), self.verticalScrollBar().sizeHint().width()
         room = max(LOWEST, self.window().height() - self._beside)
         width = whole.width() if self._least_width is None else min(whole.width(), self._least_width)
-        return QSize(width + (bar if whole.height() > room else 0), min(whole.height(), room))
+        has_bar = whole.height() > room and self.isVisible()  # before, the window has no size yet
+        return QSize(width + (bar if has_bar else 0), min(whole.height(), room))
 
     def sizeHint(self) -> QSize:
         return self._body.sizeHint().expandedTo(self.minimumSizeHint())
