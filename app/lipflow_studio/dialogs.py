@@ -18,6 +18,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 
 DISTRIBUTION = "lipflow-studio"
+SHEET_SHARE = 0.9  # of the screen at most
 FFMPEG_LICENCE = "GNU GPL 3 or later (with x264); a program of its own that writes videos"
 
 
@@ -28,7 +29,7 @@ class _Sheet(QDialog):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(title)
-        self.resize(size)
+        self.resize(size.boundedTo(self.screen().availableSize() * SHEET_SHARE))
         self.text = QTextBrowser()
         self.text.setHtml(f"<style>td {{ padding: 3px 14px 3px 0 }} h3 {{ color: {current().accent} }}</style>{html}")
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)

@@ -211,6 +211,7 @@ def test_the_captures_cameras_are_in_the_menu(qtbot: QtBot, session: Session, ti
     actions = {action.text(): action for action in menu.actions()}
     assert set(captures.info.cameras) <= set(actions)
     assert "keypoint camera" in actions
+    assert not actions["Avatar"].isEnabled()  # a heading
     name = captures.info.frontal
     actions[name].trigger()
     assert session.camera == captures.info.viewpoints[name]

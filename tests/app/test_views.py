@@ -25,7 +25,7 @@ from lipflow_studio.views.curve_view import CurveView
 from lipflow_studio.views.head_view import HeadView
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
-from lipflow_studio.views.scalar_plot import ScalarPlot
+from lipflow_studio.views.scalar_plot import ScalarPlot, plain_plot
 from lipflow_studio.widgets.banner import Banner
 
 LEFT, RIGHT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.MouseButton.NoButton
@@ -538,3 +538,13 @@ def make_open(empty_session: Session, kpt_avatar: object) -> Callable[[], None]:
     from lipflow_studio.engine import describe
 
     return lambda: empty_session.use_avatar(kpt_avatar, describe(kpt_avatar, "tiny-kpt"))
+
+
+def test_numbers_beside_a_low_plot_keep_their_distance(qtbot: QtBot) -> None:
+    plot = plain_plot()
+    qtbot.addWidget(plot)
+    axis = plot.getPlotItem().getAxis("left")
+    for high in (40.0, 66.0, 300.0):
+        spacing, _ = axis.tickSpacing(-361.0, -274.0, high)[0]
+        assert spacing / 87.0 * high >= 19
+    assert axis.tickSpacing(-361.0, -274.0, 300.0)[0][0] == 20.0

@@ -104,7 +104,9 @@ def fill_viewpoints(menu: QMenu, session: Session) -> None:
     """The cameras that can be looked through, by their groups."""
     menu.clear()
     for group, places in viewpoints(session).items():
-        menu.addSection(group)
+        if not menu.isEmpty():
+            menu.addSeparator()
+        menu.addAction(group).setEnabled(False)  # a section's heading is not drawn under a style sheet
         for name in places:
             menu.addAction(name, functools.partial(session.view_from, name))
     if menu.isEmpty():

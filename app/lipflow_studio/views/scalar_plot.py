@@ -16,6 +16,7 @@ from lipflow_studio.widgets.make import dressed, label
 
 NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
+CLOSEST = 19  # pixels from one number beside a plot to the next
 WIDEST = 2000  # points of a curve that are drawn: more than the plot has pixels
 
 
@@ -140,7 +141,14 @@ class ScalarPlot(QWidget):
 
 
 class _Axis(pg.AxisItem):
-    """Of a decade, 1, 2 and 5 are written: in a low plot the others would lie over each other."""
+    """In a low plot numbers would lie over each other: so few are written that they do not. Of a decade, 1, 2 and 5."""
+
+    def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:
+        spacings: list[tuple[float, float]] = super().tickSpacing(minVal, maxVal, size)
+        major, offset = spacings[0]
+        while not self.logMode and 0 < size * major < CLOSEST * (maxVal - minVal):
+            major *= 2
+        return [(major, offset), *spacings[1:]]
 
     def logTickStrings(self, values: list[float], scale: float, spacing: float | None) -> list[str]:
         texts = super().logTickStrings(values, scale, spacing)
