@@ -548,3 +548,5 @@ def test_numbers_beside_a_low_plot_keep_their_distance(qtbot: QtBot) -> None:
         spacing, _ = axis.tickSpacing(-361.0, -274.0, high)[0]
         assert spacing / 87.0 * high >= 19
     assert axis.tickSpacing(-361.0, -274.0, 300.0)[0][0] == 20.0
+    assert axis.tickSpacing(-361.0, -274.0, 40.0)[0][0] == 50.0
+    assert len(axis.tickValues(-290.0, -272.0, 66.0)[0][1]) == 2  # fewer would not tell the scale

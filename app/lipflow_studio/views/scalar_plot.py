@@ -17,6 +17,7 @@ from lipflow_studio.widgets.make import dressed, label
 NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
 CLOSEST = 19  # pixels from one number beside a plot to the next
+FEWEST = 3  # numbers beside a plot, where there is room for them
 WIDEST = 2000  # points of a curve that are drawn: more than the plot has pixels
 
 
@@ -145,14 +146,25 @@ class _Axis(pg.AxisItem):
 
     def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:
         spacings: list[tuple[float, float]] = super().tickSpacing(minVal, maxVal, size)
-        major, offset = spacings[0]
-        while not self.logMode and 0 < size * major < CLOSEST * (maxVal - minVal):
-            major *= 2
+        (major, offset), width = spacings[0], maxVal - minVal
+        if self.logMode or width <= 0 or size <= 0:
+            return spacings
+        closest = CLOSEST * width / size
+        if width < FEWEST * major:
+            major = max(major / 2, _round_up(closest))
+        elif major < closest:
+            major = _round_up(closest)
         return [(major, offset), *spacings[1:]]
 
     def logTickStrings(self, values: list[float], scale: float, spacing: float | None) -> list[str]:
         texts = super().logTickStrings(values, scale, spacing)
         return [text if round(10 ** (value % 1), 3) in WRITTEN else "" for value, text in zip(values, texts)]
+
+
+def _round_up(value: float) -> float:
+    """The next of … 1, 2, 5, 10, 20, 50 …"""
+    decade = 10.0 ** np.floor(np.log10(value))
+    return float(next(decade * step for step in WRITTEN if decade * step >= value * 0.999))
 
 
 def plain_plot() -> pg.PlotWidget:
