@@ -72,6 +72,7 @@ def panel(name: str) -> Step:
 
 FITTED: Step = {"wait_for": "fit", "timeout": 120}
 LOADED: Step = {"wait_for": "load"}
+COMPARED: Step = {"wait_for": "compare", "timeout": 60}
 SMILE: Step = {  # the corners of the mouth up and out, the brows up
     "drag": {"113": [0.02, -0.03], "114": [-0.02, -0.03], "39": [0.0, -0.02], "40": [0.0, -0.02]},
     "seconds": 1.2,
@@ -105,7 +106,7 @@ def shots(work: Path) -> tuple[Shot, ...]:
                 do("compare.start"),
                 do("compare.add", "lip-kl-kpt"),
                 do("compare.add", "dam"),
-                wait(8.0),
+                COMPARED,
             ),
             size=LARGE,
         ),
@@ -210,12 +211,12 @@ def looks(work: Path) -> tuple[Shot, ...]:
                 wait(2.0),
             ),
         ),
-        Shot("check", "The import check's report", (*capture, do("capture.check"), wait(8.0)), see=_tab("check")),
+        Shot("check", "The import check's report", (*capture, do("capture.check"), wait(8.0)), see=_tab("Check")),
         Shot(
             "augment",
             "Headset images of a frame, varied",
             (*frame, do("augmentation.change", lighting=1.0, slop=0.5), wait(2.0)),
-            see=_tab("augmentation"),
+            see=_tab("Augment"),
             avatar="lip-flow-hmc",
         ),
         Shot(
@@ -238,7 +239,7 @@ def looks(work: Path) -> tuple[Shot, ...]:
         Shot(
             "compare-split",
             "Two faces laid over each other",
-            (SMILE, FITTED, do("compare.add_models"), wait(5.0), do("compare.set_layout", "split"), wait(2.0)),
+            (SMILE, FITTED, do("compare.add_models"), COMPARED, do("compare.set_layout", "split"), wait(2.0)),
         ),
         *(
             Shot(f"head-{mode}", "", (SMILE, FITTED, do("appearance.set_mode", mode), front, wait(1.0)))
@@ -259,7 +260,8 @@ def _tab(name: str) -> Callable[[Studio], QPixmap]:
 
     def see(studio: Studio) -> QPixmap:
         capture = studio.window.panel("capture", CapturePanel)
-        capture.tabs.setCurrentWidget(getattr(capture, name))
+        titles = [capture.tabs.tabText(place) for place in range(capture.tabs.count())]
+        capture.tabs.setCurrentIndex(titles.index(name))
         settle(0.5)
         return window_of(studio)
 

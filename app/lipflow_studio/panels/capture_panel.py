@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QSizePolicy,
     QStackedWidget,
     QTabWidget,
     QVBoxLayout,
@@ -41,8 +40,6 @@ class CapturePanel(QWidget):
         dressed(self, "panel")
         self._captures = captures = session.part(Captures)
         self.tree = CaptureTree(session)
-        self.tree.setMinimumHeight(96)
-        self.tree.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # it takes what is left
         self.tree.frame_asked.connect(lambda id: captures.load(id.segment, id.number))
         self.tree.currentItemChanged.connect(lambda *_: self._enable())
         self.check = CheckView(session)

@@ -81,7 +81,7 @@ class ComparePanel(QWidget):
         for box, way in zip(self.pair, ("left", "right")):
             dressed(box, "pair", f"The contender on the {way} of the divider")
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            box.setMinimumWidth(64)
+            box.setMinimumWidth(54)
             box.setMaximumWidth(190)
             box.activated.connect(lambda _: compare.set_pair(*(b.currentIndex() for b in self.pair)))
             bar.add(box, stretch=4)

@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -32,6 +31,7 @@ from lipflow_studio.widgets.make import button, dressed, label, rule, tool
 from lipflow_studio.widgets.scrolling import scrolling
 
 BESIDE = 290  # pixels of the window's height for the curves, tabs, menu and status bar
+LEAST_RUNS = QSize(120, 76)  # pixels
 # What each row of the variants' table is, by its name without the driving signal.
 HELP = {
     "dam": "Deep appearance model: N(0, I) is its only prior",
@@ -160,12 +160,8 @@ class TrainPanel(QWidget):
     # The runs
 
     def _list(self) -> QWidget:
-        self.list = dressed(QListWidget(), "runs", "Runs of this session and of the folder above")
+        self.list = dressed(_Runs(), "runs", "Runs of this session and of the folder above")
         self.list.setItemDelegate(RunRow(self.list))
-        self.list.setMinimumHeight(76)
-        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # it takes what is left
-        # Its hint is a list of some length, for which the whole panel would scroll.
-        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.list.currentItemChanged.connect(self._choose)
         self.empty = QLabel("No runs yet.\nChoose a capture and press Train.", self.list)
         dressed(self.empty, "muted").setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -251,6 +247,16 @@ class TrainPanel(QWidget):
 
     def sizeHint(self) -> QSize:
         return QSize(300, 430)
+
+
+class _Runs(QListWidget):
+    """Takes what is left: Qt's hint is a list of some length, for which the whole panel would scroll."""
+
+    def sizeHint(self) -> QSize:
+        return LEAST_RUNS
+
+    def minimumSizeHint(self) -> QSize:
+        return LEAST_RUNS
 
 
 class FolderField(QWidget):

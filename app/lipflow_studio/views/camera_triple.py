@@ -27,6 +27,8 @@ ERROR_WHITE = 0.25  # absolute difference that is drawn brightest
 CAPTIONS = ("input", "render", "error")
 STEP = 0.02  # of the divider, with an arrow key
 BAR = QSize(34, 5)  # pixels, for a weight of 1
+MEAN_ERROR = "mean error "
+NAME_WIDTH = 50  # pixels that a camera's name has before its error is a number alone
 WEIGHT_WIDTH = 8 + BAR.width() + 5 + 40  # pixels of a weight, with what is before it
 ATTENTION = (
     "{name}: {weight:.1%} of the attention\n"
@@ -85,7 +87,7 @@ class CameraTriple(QWidget):
         self._pixels[1] = np.ascontiguousarray((np.clip(render, 0, 1) * 255).astype(np.uint8))
         index = (np.clip(error / ERROR_WHITE, 0, 1) * 255).astype(np.uint8)
         self._pixels[2] = np.ascontiguousarray(ERROR_COLOURS[index])
-        self.note = f"mean error {error.mean():.3f}"
+        self.note = f"{MEAN_ERROR}{error.mean():.3f}"
         self.update()
 
     def pixels(self, place: int) -> np.ndarray | None:
@@ -191,12 +193,15 @@ class CameraTriple(QWidget):
     def _paint_heading(self, painter: QPainter, heading: QRectF) -> None:
         look, middle, font = current(), Qt.AlignmentFlag.AlignVCenter, QFontMetricsF(painter.font())
         weight = 0 if self.weight is None else WEIGHT_WIDTH
-        room = heading.width() - weight - 10 - font.horizontalAdvance(self.note)
+        room, note = heading.width() - weight - 10 - font.horizontalAdvance(self.note), self.note
+        if room < min(NAME_WIDTH, font.horizontalAdvance(self.name)):  # which camera it is comes first
+            note = self.note.removeprefix(MEAN_ERROR)
+            room += font.horizontalAdvance(self.note) - font.horizontalAdvance(note)
         name = font.elidedText(self.name, Qt.TextElideMode.ElideMiddle, max(room, 0.0))
         painter.setPen(QColor(look.text))
         painter.drawText(heading, Qt.AlignmentFlag.AlignLeft | middle, name)
         painter.setPen(QColor(look.muted))
-        painter.drawText(heading, Qt.AlignmentFlag.AlignRight | middle, self.note)
+        painter.drawText(heading, Qt.AlignmentFlag.AlignRight | middle, note)
         if self.weight is not None:
             left = heading.left() + font.horizontalAdvance(name) + 8
             bar = QRectF(left, heading.center().y() - BAR.height() / 2, BAR.width(), BAR.height())

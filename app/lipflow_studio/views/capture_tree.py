@@ -15,6 +15,7 @@ from lipflow_studio.widgets.make import dressed
 
 SETTLE_MS = 60  # of scrolling, before thumbnails are asked for
 SEGMENT_HEIGHT = 24  # pixels
+LEAST = QSize(200, 96)  # pixels
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -46,6 +47,12 @@ class CaptureTree(QTreeWidget):
         captures.frame_changed.connect(self._mark)
         captures.thumbnail_made.connect(self._picture)
         self._fill(captures.info)
+
+    def sizeHint(self) -> QSize:
+        return LEAST  # it takes what is left
+
+    def minimumSizeHint(self) -> QSize:
+        return LEAST
 
     def selected(self) -> FrameId | None:
         """The frame of the current row."""
