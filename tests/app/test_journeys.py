@@ -95,7 +95,10 @@ def shipped(monkeypatch: pytest.MonkeyPatch, headset_files: list[Path], hmc_avat
 
 
 def click(widget: QWidget, where: QPoint | None = None) -> None:
-    QTest.mouseClick(widget, LEFT, pos=widget.rect().center() if where is None else where)
+    """On what can be seen."""
+    at = widget.rect().center() if where is None else where
+    assert widget.visibleRegion().contains(at)
+    QTest.mouseClick(widget, LEFT, pos=at)
 
 
 def pull(widget: QWidget, start: QPointF, by: QPointF) -> None:
@@ -178,6 +181,7 @@ def test_journey_4_explore(qtbot: QtBot, studio: Studio, tmp_path: Path) -> None
     assert session.undo_stack.undoText().startswith("load of ")
     wait_for(qtbot, lambda: not np.array_equal(session.picture.shape.vertices, face))
     structure.check(window, "explore/2-loaded", tmp_path)
+    click(panel.tabs, panel.tabs.tabRect(3).center())
     click(panel.keyframes.add_button)
 
     # A draw of the prior is put on, and moved along the first component.
@@ -311,7 +315,7 @@ def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-# The program as its script in bin/ runs it, but its trainings leave no room for others: the test waits for nothing else.
+# The program, but its trainings do not give way to others: the test waits for nothing else.
 PROGRAM = """
 import sys
 from lipflow_studio import training_process

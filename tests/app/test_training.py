@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,21 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_fit
+from conftest import wait_for, wait_for_face, wait_for_fit
 from lipflow.runs import AVATAR, CHECKPOINT, CODES, RECORD, SAMPLE, holder
 from lipflow.serial import to_json
 from lipflow.training_config import TrainConfig
 from lipflow.variants import VARIANTS
 from lipflow_studio.document import Status
-from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.train_panel import TrainPanel, help_of
 from lipflow_studio.parts.training import Training
 from lipflow_studio.run_watch import OUTPUT, RunState, last_line, last_words
 from lipflow_studio.session import Session
+from lipflow_studio.studio import Studio
 from lipflow_studio.training_process import NICENESS, Job, TrainingProcess
 from lipflow_studio.views.train_view import TrainView
+from support import structure
 from support.tiny_capture import write_tiny_capture
-
-MakeWindow = Callable[[Session], MainWindow]
 
 # Stands for ``lipflow train``: hears the same signals, writes the same names, and needs no torch.
 FAKE = """
@@ -367,22 +365,22 @@ def test_a_training_comes_after_the_window(tmp_path: Path) -> None:
         process._process.wait()
 
 
-@pytest.mark.usefixtures("gl")
 def test_journey_3_train_look_and_use_the_model(
     qtbot: QtBot,
-    session: Session,
-    make_window: MakeWindow,
+    studio: Studio,
     capture: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lipflow_studio.training_process.NICENESS", 0)  # the test waits for nothing else
-    window = make_window(session)
+    session, window = studio.session, studio.window
+    wait_for_face(qtbot, session)
     training = session.part(Training)
     training.set_form(capture=str(capture), preset="tiny", steps=30_000, folder=str(tmp_path / "runs"))
     panel, view = window.panel("train", TrainPanel), window.panel("training", TrainView)
     window.docks["train"].raise_()
     window.docks["training"].raise_()
+    structure.check(window, "train/1-form", tmp_path)
     qtbot.mouseClick(panel.train_button, Qt.MouseButton.LeftButton)
     folder = training.job().folder
     qtbot.waitUntil(lambda: states(training) == [RunState.RUNNING], timeout=120_000)
@@ -391,7 +389,8 @@ def test_journey_3_train_look_and_use_the_model(
     assert panel.list.count() == 1
     assert view.sample.picture.shape[2] == 3
     assert len(view.q.codes.points()) == len(training.view.q.codes) > 4
-    assert training.runs[0].step > 0
+    for button in (panel.pause_button, panel.stop_button, panel.use_button):
+        assert not button.visibleRegion().isEmpty()
     qtbot.mouseClick(panel.pause_button, Qt.MouseButton.LeftButton)
     assert states(training) == [RunState.PAUSED]
     assert panel.resume_button.isEnabled()
