@@ -7,7 +7,7 @@ grid (the mean step of brightness between neighbouring pixels). ``check`` compar
 
 After a change that was meant, look at the pictures (the failure names them), then write the files anew:
 
-    LIPFLOW_WRITE_STRUCTURE=1 pytest tests/app/test_journeys.py
+    LIPFLOW_WRITE_STRUCTURE=1 pytest tests/app/test_journeys.py tests/app/test_training.py
 """
 
 from __future__ import annotations
