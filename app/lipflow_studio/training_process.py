@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipflow.steering import GO_ON, PAUSE, STOP
+from lipflow.steering import GO_ON, PAUSE
 from lipflow.training_config import TrainConfig
 from lipflow_studio.run_watch import OUTPUT
 
@@ -98,7 +99,9 @@ class TrainingProcess:
         """Let it save a checkpoint and end."""
         if not self.stopping:
             self.stopping = True
-            self._process.send_signal(STOP)
+            # Not SIGINT: where the studio was started in a shell's background that is ignored, by its children, too,
+            # until they hear it themselves; a training that is stopped while it starts would go on.
+            self._process.send_signal(signal.SIGTERM)
             self.go_on()
 
     def stop(self) -> bool:

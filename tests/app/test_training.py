@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -348,6 +349,19 @@ class TestTheWindowsEnd:
         while "up" not in (tmp_path / OUTPUT).read_text():
             time.sleep(0.01)
         assert process.stop()
+
+
+def test_a_training_that_starts_is_stopped_also_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As it is by whatever a shell starts in its background, and by what that starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = TrainingProcess([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "run")
+        began = time.monotonic()
+        assert process.stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.ended == -signal.SIGTERM
+    assert time.monotonic() - began < 20
 
 
 def test_a_training_comes_after_the_window(tmp_path: Path) -> None:
