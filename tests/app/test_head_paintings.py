@@ -94,3 +94,20 @@ def test_painters_in_two_threads_do_not_mix(paintings: HeadPaintings, scene: Sce
         drawing.join()
     assert all(picture == pictures[0] for picture in pictures)
     assert paintings.make(replace(scene)).image == pictures[0]
+
+
+def test_a_mistake_of_ours_is_told_once(
+    qtbot: QtBot, paintings: HeadPaintings, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> QImage:
+        raise IndexError("we miscounted")
+
+    errors: list[str] = []
+    paintings.made.connect(lambda painting: errors.append(str(painting.error)))
+    monkeypatch.setattr(HeadPainter, "draw", broken)
+    paintings.ask(scene)
+    wait_for(qtbot, lambda: not paintings._worker.alive)
+    for _ in range(3):
+        paintings.ask(scene)
+    assert errors == ["we miscounted"]
+    assert paintings.make(scene) is None

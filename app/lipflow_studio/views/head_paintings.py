@@ -47,7 +47,7 @@ class Painting:
     by: str = "none"  # what draws
     image: QImage | None = None
     has_face: bool = False
-    error: RuntimeError | None = None  # there is no OpenGL, or no longer
+    error: Exception | None = None  # there is no OpenGL, or no longer
 
 
 class HeadPaintings(QObject):
@@ -67,9 +67,13 @@ class HeadPaintings(QObject):
         self._worker: Worker[Scene, Painting] | None = worker.start()
 
     def ask(self, scene: Scene) -> None:
-        """Draw this as soon as may be; ``made`` tells."""
-        if self._worker is not None:
-            self._worker.send(scene)
+        """Draw this as soon as may be; ``made`` tells, also of a mistake of ours that ended the painting."""
+        if self._worker is None:
+            return
+        failure = self._worker.take_failure()
+        if failure is not None:
+            self.made.emit(Painting(None, error=failure.error))
+        self._worker.send(scene)
 
     def make(self, scene: Scene) -> Painting | None:
         """Draw this and wait for it; None if it does not come. ``made`` tells of it, too."""
