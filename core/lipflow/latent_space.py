@@ -36,15 +36,14 @@ class Projection:
         if len(codes) < 2 or not np.isfinite(codes).all():
             got = f"{len(codes)}" if len(codes) < 2 else "NaN or infinite numbers"
             raise InputError("codes", expected="at least 2 finite ones", got=got)
-        from sklearn.decomposition import PCA  # slow to import: the studio shows its first face before
-
-        with np.errstate(invalid="ignore"):  # equal codes have no variance to take shares of
-            pca = PCA(min(dimensions, *codes.shape), svd_solver="full").fit(codes.astype(np.float64))
-        axes = pca.components_
+        # Not scikit-learn's PCA: its import takes a second and 60 MB, and SciPy's SVD in it keeps all other threads from
+        # the interpreter (512 codes stalled the studio's window by 200 ms). NumPy lets them go on.
+        mean, count = codes.mean(0, dtype=np.float64), min(dimensions, *codes.shape)
+        variances, vectors = np.linalg.eigh(np.atleast_2d(np.cov(codes.astype(np.float64), rowvar=False)))  # rising
+        variance, axes = variances[: -count - 1 : -1].clip(0), vectors.T[: -count - 1 : -1]
         axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
-        variance = pca.explained_variance_
-        share = variance / max(codes.var(0, ddof=1, dtype=np.float64).sum(), np.finfo(np.float64).tiny)
-        return Projection(*(np.asarray(array, np.float32) for array in (pca.mean_, axes, np.sqrt(variance), share)))
+        share = variance / max(variances.sum(), np.finfo(np.float64).tiny)
+        return Projection(*(np.asarray(array, np.float32) for array in (mean, axes, np.sqrt(variance), share)))
 
     def to_plane(self, codes: Codes) -> Codes:
         """[..., Z] -> coordinates [..., k]."""
@@ -119,6 +118,27 @@ def prior_cloud(
     repeated = None if context is None else context.repeat_interleave(per_input, 0)
     u, _ = avatar.prior.to_prior(z, repeated)
     return Cloud(_array(z), _array(u), tuple(label for label in labels for _ in range(per_input)))
+
+
+@torch.no_grad()
+def encoded_cloud(avatar: Avatar, average_texture: Tensor, vertices: Tensor, labels: tuple[str, ...]) -> Cloud:
+    """Frames as Q encodes them (Eq. 1): the mean of each code.
+
+    A code is carried to P by the signal that its own face gives (see ``own_driving``).
+
+    Args:
+        average_texture: [N, 3, T, T] linear RGB.
+        vertices: [N, V, 3] mm, head frame.
+        labels: [N] the expression that each frame belongs to.
+
+    Raises:
+        InputError: an avatar without Q, a mesh or textures of other sizes, or another number of labels.
+    """
+    if len(labels) != len(vertices):
+        raise InputError("labels", expected=f"{len(vertices)}, one a frame", got=len(labels))
+    z, _ = avatar.encode(average_texture, vertices)  # [N, Z]
+    u, _ = avatar.prior.to_prior(z, avatar.context(own_driving(avatar, _array(z))))
+    return Cloud(_array(z), _array(u), labels)
 
 
 class Bridge:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from lipflow.latent_space import (
     Cloud,
     LatentSpace,
     Projection,
+    encoded_cloud,
     interpolated,
     own_driving,
     prior_cloud,
@@ -19,6 +23,7 @@ from lipflow.latent_space import (
     to_prior_space,
 )
 from support.random_avatar import AVATARS, random_avatar, tiny_config
+from support.tiny_avatar import tiny_avatar
 
 
 @pytest.fixture
@@ -55,6 +60,33 @@ def test_moving_along_an_axis_leaves_the_others(codes):
 
 def test_the_sign_of_an_axis_does_not_depend_on_the_order_of_codes(codes):
     np.testing.assert_allclose(Projection.of(codes).axes, Projection.of(codes[::-1]).axes, atol=1e-4)
+
+
+def test_axes_are_those_of_the_largest_variances(codes):
+    projection = Projection.of(codes, 5)
+    _, s, axes = np.linalg.svd(codes.astype(np.float64) - codes.mean(0, dtype=np.float64), full_matrices=False)
+    np.testing.assert_allclose(np.abs((projection.axes * axes[:5]).sum(1)), 1, atol=1e-5)
+    np.testing.assert_allclose(projection.spread, s[:5] / np.sqrt(len(codes) - 1), rtol=1e-5)
+    np.testing.assert_allclose(projection.share, s[:5] ** 2 / (s**2).sum(), rtol=1e-5)
+
+
+def test_other_threads_go_on_while_axes_are_sought():
+    """The studio's window is one: what keeps the interpreter stalls it."""
+    many = np.random.default_rng(0).normal(size=(600, 700)).astype(np.float32)
+    beats, done = [], threading.Event()
+
+    def beat():
+        while not done.wait(0.001):
+            beats.append(time.perf_counter())
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    began = time.perf_counter()
+    Projection.of(many)
+    spent = time.perf_counter() - began
+    done.set()
+    thread.join()
+    assert np.diff([began, *beats, began + spent]).max() < 0.5 * spent
 
 
 def test_few_codes_have_few_axes_and_equal_codes_no_spread(codes):
@@ -160,3 +192,29 @@ def test_two_keyframes_are_joined_by_a_straight_line(codes):
 def test_what_is_no_way_is_refused(codes, count, at):
     with pytest.raises(InputError, match="expected"):
         interpolated(codes[:count], np.array(at))
+
+
+def test_frames_lie_where_q_encodes_them_each_under_its_own_signal():
+    avatar = tiny_avatar("lip-flow-kpt")
+    rng = np.random.default_rng(0)
+    vertices = avatar.vertex_mean + torch.from_numpy(rng.normal(0, 2, (3, *avatar.vertex_mean.shape))).float()
+    textures = torch.from_numpy(rng.uniform(size=(3, 3, 32, 32))).float()
+    cloud = encoded_cloud(avatar, textures, vertices, ("a", "a", "b"))
+    with torch.no_grad():
+        expected = avatar.encode(textures, vertices)[0].numpy()
+    np.testing.assert_allclose(cloud.z, expected, atol=1e-5)
+    for i in range(3):
+        u = to_prior_space(avatar, cloud.z[i : i + 1], own_driving(avatar, cloud.z[i : i + 1]))
+        np.testing.assert_allclose(cloud.u[i : i + 1], u, atol=1e-4)
+    assert np.abs(cloud.u - cloud.z).max() > 1e-2
+    assert cloud.labels == ("a", "a", "b")
+
+
+def test_frames_without_q_or_of_another_mesh_are_refused():
+    vertices, textures = torch.zeros(1, 154, 3), torch.zeros(1, 3, 32, 32)
+    with pytest.raises(InputError, match="expected an avatar with an encoder"):
+        encoded_cloud(random_avatar(tiny_config("flow", "kpt")), textures, vertices, ("a",))
+    with pytest.raises(InputError, match="vertices"):
+        encoded_cloud(tiny_avatar("lip-flow-kpt"), textures, vertices[:, :9], ("a",))
+    with pytest.raises(InputError, match="labels: expected 1"):
+        encoded_cloud(tiny_avatar("lip-flow-kpt"), textures, vertices, ())

@@ -22,8 +22,11 @@ from PySide6.QtWidgets import (
 
 from lipflow.latent_space import LatentSpace, Projection
 from lipflow_studio.latent_engine import COMPONENTS, Places
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.frame_places import FramePlaces
 from lipflow_studio.parts.latent import MOST_DRAWS, Latent, LatentOptions
-from lipflow_studio.theme import current
+from lipflow_studio.session import Session
+from lipflow_studio.theme import Theme, current
 from lipflow_studio.views.latent_scene import colour_of
 from lipflow_studio.widgets.make import button, dressed, label
 
@@ -69,9 +72,11 @@ def hint() -> QLabel:
 class ColourControls(QWidget):
     """Which dots are in which colour."""
 
-    def __init__(self, latent: Latent) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._latent = latent
+        self._latent = latent = session.part(Latent)
+        self._places, self._captures = session.part(FramePlaces), session.part(Captures)
+        self._look: Theme | None = None  # whose colours the segments' swatches have
         made, column = page()
         grid = form(column)
         self.colour = dressed(QComboBox(), "", "What the training frames are coloured by")
@@ -84,6 +89,9 @@ class ColourControls(QWidget):
         self.segment.setMaxVisibleItems(24)
         self.segment.activated.connect(lambda: latent.set_options(segment=self.segment.currentData()))
         add_row(grid, "Segment", self.segment)
+        self.capture = QCheckBox("Frames of the open capture")
+        self.capture.toggled.connect(lambda on: latent.set_options(capture=on))
+        column.addWidget(self.capture)
         self.hint = hint()
         column.addWidget(self.hint)
         column.addStretch(1)
@@ -92,33 +100,55 @@ class ColourControls(QWidget):
         outer.addWidget(made)
         latent.options_changed.connect(self.show_options)
         latent.space_changed.connect(lambda _: self.show_space())
+        self._places.changed.connect(lambda _: self.show_space())
+        self._places.problem_changed.connect(lambda _: self.show_space())
+        self._captures.info_changed.connect(lambda _: self.show_options(latent.options))
         self.show_space()
 
     def show_space(self) -> None:
-        """List the segments with their colours."""
-        state, look = self._latent.state, current()
-        self.segment.clear()
-        self.segment.addItem("All", "")
-        names = [] if state is None or not state.carried else sorted(set(state.space.cloud.labels))
-        for kind, name in enumerate(names):
-            self.segment.addItem(_swatch(colour_of(kind, look)), name, name)
-        if state is None:
-            self.hint.setText("")
-        elif state.carried:
-            self.hint.setText(
-                f"{len(state.stored.z)} training frames of {len(names)} segments. "
-                "Point at a dot to see its face, click to load it."
-            )
-        else:
-            self.hint.setText(
-                "This avatar's file carries no codes of training frames: the dots are draws of its prior."
-            )
+        """List the segments with their colours, and say what the dots are."""
+        look, names = current(), self._places.segments
+        if [self.segment.itemData(i) for i in range(1, self.segment.count())] != names or self._look is not look:
+            self._look = look
+            self.segment.clear()
+            self.segment.addItem("All", "")
+            for kind, name in enumerate(names):
+                self.segment.addItem(_swatch(colour_of(kind, look)), name, name)
+        self.hint.setText(self._words())
         self.show_options(self._latent.options)
+
+    def _words(self) -> str:
+        state, codes = self._latent.state, self._places.codes
+        if state is None:
+            return ""
+        own = (
+            f"{len(state.stored.z)} training frames of {len(set(state.space.cloud.labels))} segments. "
+            "Point at a dot to see its face, click to load it."
+            if state.carried
+            else "This avatar's file carries no codes of training frames: the dots are draws of its prior."
+        )
+        if self._places.problem:
+            return f"{own}\n{self._places.problem}"
+        if codes is None:
+            return own
+        lost = f", {codes.lost} unreadable" if codes.lost else ""
+        read = len(codes.ids) + codes.lost
+        count = f"{read} of {codes.wanted}" if read < codes.wanted else f"{len(codes.ids)}"
+        return f"{own}\nRimmed: {count} frames of the open capture's {codes.total:,}, as Q encodes them{lost}."
 
     def show_options(self, options: LatentOptions) -> None:
         self.colour.setCurrentIndex(self.colour.findData(options.colour))
         self.segment.setCurrentIndex(max(self.segment.findData(options.segment), 0))
         self.segment.setEnabled(options.colour == "segment" and self.segment.count() > 1)
+        opened = self._captures.opened is not None
+        with QSignalBlocker(self.capture):
+            self.capture.setChecked(options.capture)
+        self.capture.setEnabled(opened or options.capture)
+        self.capture.setToolTip(
+            "Place the frames of the open capture among the training frames, as Q encodes them"
+            if opened
+            else "Open a capture to place its frames among the training frames"
+        )
 
 
 class PriorControls(QWidget):

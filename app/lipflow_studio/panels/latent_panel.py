@@ -22,6 +22,7 @@ from lipflow_studio.latent_engine import Drawn, Places
 from lipflow_studio.panels.keyframe_controls import KeyframeControls
 from lipflow_studio.panels.latent_controls import ColourControls, ComponentControls, PriorControls
 from lipflow_studio.parts.faces import HOVER, Faces
+from lipflow_studio.parts.frame_places import FramePlaces
 from lipflow_studio.parts.keyframes import Keyframes
 from lipflow_studio.parts.latent import Latent, LatentOptions
 from lipflow_studio.session import Session
@@ -122,6 +123,7 @@ class LatentPanel(QWidget):
         dressed(self, "panel")
         self._session = session
         self._latent, self._keyframes, self._faces = session.part(Latent), session.part(Keyframes), session.part(Faces)
+        self._frames = session.part(FramePlaces)
         self._hovered: FloatArray | None = None
         self._framed = False  # whether both spaces show all dots, the first draws too
         self.panes = {space: SpacePane(space) for space in TITLES}
@@ -159,7 +161,7 @@ class LatentPanel(QWidget):
         self.tabs, self.pages = QTabBar(), QStackedWidget()
         self.tabs.setUsesScrollButtons(False)
         self.tabs.setDrawBase(False)
-        self.colours = ColourControls(self._latent)
+        self.colours = ColourControls(self._session)
         self.prior = PriorControls(self._latent)
         self.components = ComponentControls(self._latent)
         self.keyframes = KeyframeControls(self._session)
@@ -191,6 +193,7 @@ class LatentPanel(QWidget):
         latent.way_changed.connect(lambda _: self._show_keys())
         latent.place_changed.connect(self._show_place)
         session.avatar_changed.connect(lambda _: self._show_message())
+        self._frames.changed.connect(lambda _: self._show_stored())
         self._faces.made.connect(self._show_portrait)
         self._show_all()
 
@@ -233,29 +236,29 @@ class LatentPanel(QWidget):
         self._show_drawn()
 
     def _show_stored(self) -> None:
+        """The training frames, and the open capture's."""
         state = self._latent.state
+        codes = self._frames.codes
         if state is None:
             self._show_dots("stored", None, np.zeros(0, np.int64))
-            return
-        self._show_dots("stored", state.stored, self._kinds(), 6.0)
-
-    def _kinds(self) -> np.ndarray:
-        """The colours of the training frames."""
-        state, options = self._latent.state, self._latent.options
-        assert state is not None
-        labels = state.space.cloud.labels
-        kinds = np.full(len(labels), MUTED, np.int64)
-        if options.colour == "input":
-            if state.drawn is not None:
+        else:
+            kinds = self._kinds(state.space.cloud.labels if state.carried else ("",) * len(state.stored.z))
+            if self._latent.options.colour == "input" and state.drawn is not None:
                 kinds[state.drawn.frames] = np.arange(len(state.drawn.frames))
-            return kinds
-        if not state.carried:
-            return kinds
-        names = sorted(set(labels))
-        for kind, name in enumerate(names):
-            if options.segment in ("", name) or options.segment not in names:
-                kinds[[i for i, own in enumerate(labels) if own == name]] = kind
-        return kinds
+            self._show_dots("stored", state.stored, kinds)
+        if codes is None:
+            self._show_dots("frames", None, np.zeros(0, np.int64))
+        else:
+            self._show_dots("frames", codes.places, self._kinds(tuple(id.segment for id in codes.ids)), 6.5)
+
+    def _kinds(self, labels: tuple[str, ...]) -> np.ndarray:
+        """The colours of frames by their segments; muted where they are coloured otherwise, or have none."""
+        options, names = self._latent.options, self._frames.segments
+        only = options.segment if options.segment in names else ""
+        kind_of = {name: kind for kind, name in enumerate(names) if only in ("", name)}
+        if options.colour != "segment":
+            kind_of = {}
+        return np.array([kind_of.get(label, MUTED) for label in labels], np.int64)
 
     def _show_drawn(self) -> None:
         state = self._latent.state
@@ -325,6 +328,7 @@ class LatentPanel(QWidget):
         state = self._latent.state
         finders: dict[str, Callable[[int], tuple[FloatArray | None, str]]] = {
             "stored": self._stored,
+            "frames": self._frame,
             "drawn": self._drawn,
             "keys": self._key,
         }
@@ -335,6 +339,10 @@ class LatentPanel(QWidget):
         assert state is not None
         what = f"{state.space.cloud.labels[index]}, code {index}" if state.carried else f"draw {index} of the prior"
         return state.stored.z[index], what
+
+    def _frame(self, index: int) -> tuple[FloatArray | None, str]:
+        codes = self._frames.codes
+        return (None, "") if codes is None else (codes.places.z[index], f"frame {codes.ids[index]}")
 
     def _drawn(self, index: int) -> tuple[FloatArray | None, str]:
         state = self._latent.state

@@ -11,6 +11,7 @@ from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.export import Export
 from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.frame_places import FramePlaces
 from lipflow_studio.parts.headset_display import HeadsetDisplay
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.keyframes import Keyframes
@@ -36,6 +37,7 @@ PARTS: tuple[type[Part], ...] = (
     Keyframes,
     Posterior,
     Captures,
+    FramePlaces,
     Sequences,
     Compare,
     Appearance,

@@ -171,6 +171,10 @@ class Captures(Part):
         return self._opening is not None or (self._wanted is not None and not self.playing)
 
     @property
+    def opened(self) -> MultifaceCapture | None:
+        return self._capture
+
+    @property
     def figures(self) -> Figures | None:
         """How far the shown face is from the truth."""
         return self._judge.figures

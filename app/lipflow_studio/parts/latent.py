@@ -48,6 +48,7 @@ class LatentOptions:
     dimensions: int = 2  # of the pictures: 2 or 3
     colour: str = "segment"  # what training frames are coloured by: one of COLOURS
     segment: str = ""  # the only one in colour; "" for all
+    capture: bool = False  # whether the open capture's frames are placed among them
     space: str = "q"  # whose components have the sliders: one of SPACES
     temperature: float = 1.0  # factor on the prior's spread
     draws: int = 100  # for each input
@@ -61,6 +62,7 @@ class LatentOptions:
             ("dimensions", self.dimensions in (2, 3), "2 or 3"),
             ("colour", self.colour in COLOURS, " or ".join(COLOURS)),
             ("segment", isinstance(self.segment, str), "a segment's name"),
+            ("capture", isinstance(self.capture, bool), "true or false"),
             ("space", self.space in SPACES, " or ".join(SPACES)),
             ("temperature", number and 0 <= self.temperature <= 3, "a number between 0 and 3"),
             ("draws", _is_whole(self.draws) and 1 <= self.draws <= MOST_DRAWS, f"1 to {MOST_DRAWS}"),

@@ -18,7 +18,7 @@ REACH = 12.0  # pixels around a dot within which the pointer means it
 ON_IT = 1.5  # pixels between two dots that lie on each other
 INNER = 0.8  # of the draws are always shown
 CLICK = 4.0  # pixels that the pointer may move between press and release of a click
-LAYERS = ("stored", "drawn", "keys")  # of dots, the lowest first
+LAYERS = ("stored", "frames", "drawn", "keys")  # of dots, the lowest first
 LINES = ("way", "trail")
 MUTED = -1  # the kind of a dot that is not in colour
 
@@ -81,7 +81,7 @@ def three(points: FloatArray) -> FloatArray:
 def framed(dots: Mapping[str, Dots]) -> FloatArray:
     """The dots that a picture of all has to show, [N, k]: of draws, which may lie far out, the inner part."""
     points = []
-    for layer, share in (("stored", 1.0), ("drawn", INNER)):
+    for layer, share in (("stored", 1.0), ("frames", 1.0), ("drawn", INNER)):
         some = dots[layer].points if layer in dots else np.zeros((0, 0), np.float32)
         if len(some):
             away = np.abs(some - np.median(some, axis=0)).max(1)

@@ -56,8 +56,8 @@ class LatentPlane(pg.PlotWidget):
         self._lines = {name: pg.PlotCurveItem() for name in LINES}
         self._end = pg.ScatterPlotItem(pxMode=True)  # of the trail
         self._place, self._mark = pg.ScatterPlotItem(pxMode=True), pg.ScatterPlotItem(pxMode=True)
-        ordered: list[Any] = [self._items["stored"], self._items["drawn"], *self._lines.values()]
-        ordered += [self._items["keys"], self._end, self._place, self._mark]
+        *below, keys = (self._items[layer] for layer in LAYERS)
+        ordered: list[Any] = [*below, *self._lines.values(), keys, self._end, self._place, self._mark]
         for z, part in enumerate(ordered):
             part.setZValue(z)
             self.addItem(part, ignoreBounds=True)
@@ -75,9 +75,8 @@ class LatentPlane(pg.PlotWidget):
         kinds = np.unique(dots.kinds)
         brushes = {kind: pg.mkBrush(colour_of(int(kind), look)) for kind in kinds}
         symbols = {kind: SYMBOLS[max(int(kind), 0) // len(look.kinds) % len(SYMBOLS)] for kind in kinds}
-        pen = pg.mkPen(look.panel, width=0.6) if layer == "stored" else pg.mkPen(None)
-        if layer == "keys":
-            pen = pg.mkPen(look.text, width=1.4)
+        rims = {"stored": (look.panel, 0.6), "frames": (look.text, 1.0), "keys": (look.text, 1.4)}
+        pen = pg.mkPen(rims[layer][0], width=rims[layer][1]) if layer in rims else pg.mkPen(None)
         self._items[layer].setData(
             pos=dots.points[:, :2],
             size=dots.size,

@@ -184,9 +184,9 @@ class LatentCloud(QWidget):
         painter.setFont(self.font())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_axes(painter, look)
-        for layer in LAYERS[:2]:
+        for layer in LAYERS[:-1]:
             if layer in self._dots:
-                self._paint_dots(painter, self._dots[layer], look)
+                self._paint_dots(painter, self._dots[layer], look, rim=look.text if layer == "frames" else None)
         painter.end()
         return ground
 
@@ -202,7 +202,7 @@ class LatentCloud(QWidget):
             y = max(float(tip[1]) - 2, painter.fontMetrics().ascent() + 2)
             painter.drawText(QPointF(x, y), f"PC {number}")
 
-    def _paint_dots(self, painter: QPainter, dots: Dots, look: Theme) -> None:
+    def _paint_dots(self, painter: QPainter, dots: Dots, look: Theme, *, rim: str | None) -> None:
         """The far ones first and fainter; a colour at a time."""
         pixels, depth = self._project(dots.points)
         shade = np.clip(((depth + 1) / 2 * len(SHADES)).astype(int), 0, len(SHADES) - 1)
@@ -210,6 +210,8 @@ class LatentCloud(QWidget):
             painter.setOpacity(opacity)
             for kind in np.unique(dots.kinds[shade == step]):
                 chosen = (shade == step) & (dots.kinds == kind)
+                if rim is not None:
+                    _dot(painter, rim, dots.size + 2.0, pixels[chosen])
                 _dot(painter, colour_of(int(kind), look), dots.size, pixels[chosen])
         painter.setOpacity(1.0)
 
