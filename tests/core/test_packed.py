@@ -182,6 +182,17 @@ def test_by_default_it_lies_in_the_capture(tmp_path: Path) -> None:
     assert packed.folder.parent == tmp_path / "capture" / "packed"
 
 
+def test_packs_of_captures_that_cannot_be_written_to_lie_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = open_capture(write_tiny_capture(tmp_path / "capture", frames=6))
+    monkeypatch.setenv("LIPFLOW_PACKS", str(tmp_path / "packs"))
+    packed = run(pack(capture, ids=capture.frames[:1], **SMALL))
+    assert packed.folder.parent == tmp_path / "packs" / "capture"
+    assert not (tmp_path / "capture" / "packed").exists()
+    assert run(pack(capture, ids=capture.frames[:1], **SMALL)).folder == packed.folder
+
+
 def test_damaged_frames_are_skipped_and_said(tmp_path: Path) -> None:
     root = write_tiny_capture(tmp_path / "capture", frames=6)
     bad = root / "tracked_mesh" / "E003_Brows" / "000106.bin"
@@ -232,7 +243,7 @@ def test_senseless_options_are_refused(capture: MultifaceCapture, tmp_path: Path
 
 def test_a_place_that_cannot_be_written_is_said(capture: MultifaceCapture, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="a folder to write to"):
+    with pytest.raises(InputError, match=r"a folder to write to.*LIPFLOW_PACKS"):
         next(pack(capture, folder=tmp_path / "file" / "pack", **SMALL))
 
 

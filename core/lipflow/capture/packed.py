@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from torch import Tensor
 from lipflow.camera import Camera
 from lipflow.capture.base import SPLITS, Capture, FrameId, Statistics
 from lipflow.capture.headset import HeadsetAugmentation, augmented
-from lipflow.capture.packing import FORMAT, MANIFEST, PackConfig, Packing, PackProgress
+from lipflow.capture.packing import FORMAT, MANIFEST, PACKS, PackConfig, Packing, PackProgress
 from lipflow.capture.stored import StoredArray
 from lipflow.checks import InputError
 from lipflow.mesh import Landmarks, Topology
@@ -64,20 +65,23 @@ def pack(
     slop_variants: int = 2,
     seed: int = 0,
 ) -> Generator[PackProgress, None, PackedCapture]:
-    """Pack a capture into ``folder`` (default: inside the capture, named by what it holds); returns the pack.
+    """Pack a capture into ``folder``; returns the pack.
+
+    The default folder is named by what the pack holds, and lies in the capture's "packed", or in the capture's name
+    under the folder that the environment variable LIPFLOW_PACKS names.
 
     A finished pack of the same content is reused as it is; one that was interrupted goes on where it stopped. Frames
     that cannot be read are skipped and said. Nothing appears under ``folder`` before it is whole.
 
     Raises:
-        InputError: if a size, a camera or a frame makes no sense, if ``folder`` holds something else, or if not one
-            frame can be read.
+        InputError: if a size, a camera or a frame makes no sense, if ``folder`` holds something else or cannot be
+            written to, or if not one frame can be read.
     """
     config = PackConfig(
         texture, photo, hmc, tuple(cameras) if cameras is not None else None, cameras_per_frame, slop_variants, seed
     )
     packing = Packing(capture, config, list(capture.frames if ids is None else ids))
-    folder = capture.root / "packed" / packing.hash[:12] if folder is None else folder
+    folder = _folder_of_packs(capture) / packing.hash[:12] if folder is None else folder
     if folder.exists() and any(folder.iterdir()):
         packed = PackedCapture(folder)
         if packed.hash != packing.hash:
@@ -91,6 +95,11 @@ def pack(
         return packed
     yield from packing.run(folder)
     return PackedCapture(folder)
+
+
+def _folder_of_packs(capture: Capture) -> Path:
+    named = os.environ.get(PACKS)
+    return Path(named) / capture.name if named else capture.root / "packed"
 
 
 class PackedCapture:

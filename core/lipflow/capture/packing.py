@@ -29,6 +29,8 @@ from lipflow.rendering import Renderer, make_renderer
 
 FORMAT = 1  # of the folder; a pack of another format is made anew
 MANIFEST = "manifest.json"
+PACKS = "LIPFLOW_PACKS"  # environment variable: the folder of all packs, for captures that cannot be written to
+_ELSEWHERE = f"set {PACKS} to a folder on another disk, where packs can be written"
 _AHEAD = 4  # frames in preparation at once
 _FLUSH = 64  # frames between two moments from which a killed run can go on
 
@@ -172,7 +174,7 @@ class Packing:
             try:
                 beside.mkdir(parents=True)
             except OSError as error:
-                got, mend = " ".join(str(error).split()), "choose another folder for the pack"
+                got, mend = " ".join(str(error).split()), _ELSEWHERE
                 raise InputError(
                     f"pack {beside.parent}", expected="a folder to write to", got=got, mend=mend
                 ) from error
@@ -183,7 +185,7 @@ class Packing:
                     f"pack {beside.parent}",
                     expected=f"{needed / 2**30:.1f} GiB of free space",
                     got=f"{free / 2**30:.1f} GiB",
-                    mend="pack fewer frames, cameras per frame or slop variants",
+                    mend=f"pack fewer frames, cameras per frame or slop variants, or {_ELSEWHERE}",
                 )
         mode: Any = "r+" if resumes else "w+"
         arrays = {
