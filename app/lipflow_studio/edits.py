@@ -1,19 +1,17 @@
-"""The undo stack's commands. Each holds the values before and after, and the ways to put them back."""
+"""The undo stack, and its commands. Each holds the values before and after, and the ways to put them back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from PySide6.QtGui import QUndoCommand
+from PySide6.QtGui import QUndoCommand, QUndoStack
 
 Value = TypeVar("Value")
 
 
 class Edit(QUndoCommand, Generic[Value]):
-    """A value changed. Edits of one gesture (a drag, a run of nudges) merge into one step."""
-
-    ID = 1
+    """A value changed. Edits of one gesture (a drag, a run of nudges) are one step."""
 
     def __init__(
         self,
@@ -39,14 +37,9 @@ class Edit(QUndoCommand, Generic[Value]):
         self._gesture = gesture
         self._done = False
 
-    def id(self) -> int:
-        return self.ID if self._gesture is not None else -1
-
-    def mergeWith(self, other: QUndoCommand) -> bool:
-        if not isinstance(other, Edit) or other._gesture != self._gesture:
-            return False
-        self.after = other.after
-        return True
+    def goes_on_with(self, other: Edit[Any]) -> bool:
+        """Whether ``other``, made after this one, belongs to the same gesture."""
+        return self._gesture is not None and other._gesture == self._gesture
 
     def redo(self) -> None:
         (self._put if self._done else self._do)(self.after)
@@ -55,3 +48,22 @@ class Edit(QUndoCommand, Generic[Value]):
     def undo(self) -> None:
         self.after = self._now()
         self._put(self.before)
+
+
+class UndoStack(QUndoStack):
+    """Takes an edit that goes on with the last one's gesture into that, before Qt has it.
+
+    Qt would join them, too (``mergeWith``), but it deletes the later one inside of ``push``, and PySide 6.11 then keeps
+    that one's half in Python for ever, with the documents it holds: sixty a second of a drag.
+    """
+
+    def push(self, cmd: QUndoCommand, /) -> None:
+        """Make an edit: a step of its own, or a part of the last one, unless that was saved or undone since."""
+        last = self.command(self.index() - 1) if self.index() else None
+        at_the_end = self.index() == self.count() and not self.isClean()
+        if at_the_end and isinstance(last, Edit) and isinstance(cmd, Edit) and last.goes_on_with(cmd):
+            cmd.redo()
+            last.after = cmd.after
+            self.indexChanged.emit(self.index())
+        else:
+            super().push(cmd)

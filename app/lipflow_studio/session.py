@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtGui import QUndoStack
 
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
@@ -36,7 +35,7 @@ from lipflow_studio.document import (
     Source,
     Status,
 )
-from lipflow_studio.edits import Edit
+from lipflow_studio.edits import Edit, UndoStack
 from lipflow_studio.engine import FitRequest, PictureRequest
 from lipflow_studio.observing import observation_of, with_config
 from lipflow_studio.orbit import Orbit, framing
@@ -123,7 +122,7 @@ class Session(QObject):
         self.preferences = preferences or Preferences()
         self.device = choose_device()
         self.device_name = describe_device(self.device)
-        self.undo_stack = QUndoStack(self)
+        self.undo_stack = UndoStack(self)
         self.undo_stack.setUndoLimit(UNDO_LIMIT)
         self.recording = Recording()
         self.document = Document()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face, wait_for_fit
 from lipflow_studio.document import Document, Source, Status
+from lipflow_studio.edits import Edit
 from lipflow_studio.session import Session
 
 Do = Callable[[Session], None]
@@ -164,6 +166,45 @@ def test_dragging_after_a_headset_fit_keeps_its_face_and_undo_brings_the_images_
     session.undo()
     assert session.source is Source.HEADSET
     assert session.status is Status.PAUSED  # as it was
+
+
+def test_a_drag_is_one_step_and_leaves_nothing_else_behind(qtbot: QtBot, session: Session) -> None:
+    """Sixty moves a second, each with two documents: what was joined is let go at once."""
+    wait_for_face(qtbot, session)
+    before = session.keypoints
+    for _ in range(20):
+        drag(session, 5, down=0.002)
+    drag(session, 6, gesture=2)
+    last = session.keypoints
+    gc.collect()
+    mine = [each for each in gc.get_objects() if isinstance(each, Edit) and each._do.func == session._change]
+    assert session.undo_stack.count() == len(mine) == 2
+    session.undo()
+    dragged = session.keypoints
+    assert dragged.given[5][1] - before.given[5][1] == pytest.approx(0.04, abs=0.01)
+    session.undo()
+    assert session.keypoints is before
+    session.redo()
+    session.redo()
+    assert session.keypoints is last
+
+
+def test_a_gesture_that_goes_on_after_saving_or_undoing_is_another_step(session: Session) -> None:
+    drag(session, 5)
+    session.undo_stack.setClean()
+    saved = session.keypoints
+    drag(session, 5)
+    assert session.undo_stack.count() == 2
+    assert not session.undo_stack.isClean()
+    session.undo()
+    assert session.keypoints is saved
+    assert session.undo_stack.isClean()
+    drag(session, 5, gesture=2)
+    drag(session, 5, gesture=3)
+    session.undo()
+    drag(session, 5, gesture=2)
+    assert session.undo_stack.count() == 3
+    assert not session.undo_stack.canRedo()
 
 
 def test_the_camera_and_the_selection_are_no_edits(session: Session) -> None:
