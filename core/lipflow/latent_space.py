@@ -36,8 +36,8 @@ class Projection:
         if len(codes) < 2 or not np.isfinite(codes).all():
             got = f"{len(codes)}" if len(codes) < 2 else "NaN or infinite numbers"
             raise InputError("codes", expected="at least 2 finite ones", got=got)
-        # Not scikit-learn's PCA: its import takes a second and 60 MB, and SciPy's SVD in it keeps all other threads from
-        # the interpreter (512 codes stalled the studio's window by 200 ms). NumPy lets them go on.
+        # Not scikit-learn's PCA: its import takes a second and 60 MB, and SciPy's SVD in it keeps the interpreter from
+        # all other threads (512 codes stalled the studio's window by 200 ms). NumPy lets them go on.
         mean, count = codes.mean(0, dtype=np.float64), min(dimensions, *codes.shape)
         variances, vectors = np.linalg.eigh(np.atleast_2d(np.cov(codes.astype(np.float64), rowvar=False)))  # rising
         variance, axes = variances[: -count - 1 : -1].clip(0), vectors.T[: -count - 1 : -1]
