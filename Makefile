@@ -27,6 +27,8 @@ $(STAMP): pyproject.toml constraints.txt scripts/system_packages.sh
 	@echo "Installing LiP-Flow Studio into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
+	@echo "Compiling the renderer (half a minute, once)"
+	@$(BIN)/python -c "from lipflow.rendering import warm_up; warm_up()"
 	@touch $@
 
 studio: setup
