@@ -45,8 +45,9 @@ class FitConfig:
     space: Literal["z", "u"] = "z"
     """Where the most probable code is sought. z: density of the decoder's code, with log|det ∂F/∂z|. u: density of
     the whitened code in the prior's space, without. They differ for a flow only; Adam also steps in that space."""
-    start: Literal["prior", "zero", "sample"] = "prior"
-    """prior: what the prior thinks most likely in its own space, F⁻¹(μ; h). sample: a draw, by the seed."""
+    start: Literal["prior", "encoder", "zero", "sample"] = "prior"
+    """prior: what the prior thinks most likely in its own space, F⁻¹(μ; h). encoder: what the avatar's own prior does,
+    where N(0, I) is the density. sample: a draw, by the seed."""
     prior: Literal["avatar", "standard-normal"] = "avatar"
     """standard-normal: N(0, I) in place of the avatar's own, for fits whose observation drives no prior."""
     tolerance: float = 1e-3
@@ -67,7 +68,7 @@ class FitConfig:
         choices = {
             "optimiser": (self.optimiser, ("lm", "adam")),
             "space": (self.space, ("z", "u")),
-            "start": (self.start, ("prior", "zero", "sample")),
+            "start": (self.start, ("prior", "encoder", "zero", "sample")),
             "prior": (self.prior, ("avatar", "standard-normal")),
         }
         for name, (choice, known) in choices.items():
@@ -164,17 +165,24 @@ def make_problem(avatar: Avatar, observation: Observation, config: FitConfig) ->
     context: Tensor | None = None
     if config.prior == "standard-normal":
         prior = StandardNormal(PriorConfig(latent=avatar.config.latent))
-    elif prior.conditional and avatar.driving is not None:
-        driving = observation.driving(avatar.driving)
-        if driving is None:
-            names = {"hmc": "headset images", "kpt": "keypoints"}
-            expected = f"{names[avatar.driving]}, which drive this avatar's prior"
-            mend = "give them, take another avatar, or fit under the standard normal prior"
-            raise InputError("observation", expected=expected, got=type(observation).__name__, mend=mend)
-        with torch.no_grad():
-            context = avatar.context(driving)
+    else:
+        context = _context(avatar, observation)
     weight = config.prior_weight if config.likelihood else 0.0
     return Problem(avatar, observation, prior, context, weight, config.space)
+
+
+def _context(avatar: Avatar, observation: Observation) -> Tensor | None:
+    """What conditions the avatar's own prior, [1, C]; None for a prior that nothing conditions."""
+    if not avatar.prior.conditional or avatar.driving is None:
+        return None
+    driving = observation.driving(avatar.driving)
+    if driving is None:
+        names = {"hmc": "headset images", "kpt": "keypoints"}
+        expected = f"{names[avatar.driving]}, which drive this avatar's prior"
+        mend = "give them, take another avatar, or fit under the standard normal prior"
+        raise InputError("observation", expected=expected, got=type(observation).__name__, mend=mend)
+    with torch.no_grad():
+        return avatar.context(driving)
 
 
 def _start(problem: Problem, config: FitConfig, z0: npt.NDArray[np.float32] | Tensor | None, seed: int) -> Tensor:
@@ -192,6 +200,9 @@ def _start(problem: Problem, config: FitConfig, z0: npt.NDArray[np.float32] | Te
         if config.start == "sample":
             generator = torch.Generator(device="cpu").manual_seed(seed)
             return problem.prior.sample(problem.context, 1, generator=generator)[0, 0]
+        if config.start == "encoder":
+            own = problem.avatar.prior
+            return own.start(_context(problem.avatar, problem.observation))[0].to(device, problem.mu.dtype)
         return problem.prior.start(problem.context)[0]
 
 

@@ -40,6 +40,7 @@ def headset(avatar: Avatar) -> HeadsetImages:
         replace(SHORT, start="zero"),
         replace(SHORT, space="u"),
         replace(SHORT, prior="standard-normal", prior_weight=3.0),
+        replace(SHORT, prior="standard-normal", start="encoder"),
         replace(SHORT, likelihood=False),
     ],
 )

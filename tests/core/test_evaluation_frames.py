@@ -29,6 +29,7 @@ from lipflow.evaluation.judging import (
     mean_frame,
     mean_psnr,
     read_records,
+    recorded,
     write_records,
 )
 from lipflow.rendering import make_renderer
@@ -119,7 +120,7 @@ def test_the_truth_itself_is_judged_perfect(frames: EvaluationFrames) -> None:
 
 def test_the_mean_frame_is_the_mean_of_training_frames_only(frames: EvaluationFrames) -> None:
     train, packed = frames.indices("train"), frames.packed
-    vertices, texture = mean_frame(frames)(slice(0, 2), frames.truth(train[:2], "front").camera)
+    vertices, texture = mean_frame(frames)(slice(0, 2), frames.truth(train[:2], "front"))
     torch.testing.assert_close(vertices[0], packed.vertices(train).mean(0))
     torch.testing.assert_close(vertices[0], vertices[1])
     textures = packed.batch(train, 0).average_texture
@@ -127,6 +128,20 @@ def test_the_mean_frame_is_the_mean_of_training_frames_only(frames: EvaluationFr
     torch.testing.assert_close(texture[0][seen.all(0)], textures.mean(0)[seen.all(0)])
     partly = seen.any(0) & ~seen.all(0)
     assert (texture[0][partly] > textures.mean(0)[partly]).all()  # an unseen texel is not a black one
+
+
+def test_the_ceiling_is_what_was_recorded_drawn_as_a_sensor_sees_it(frames: EvaluationFrames) -> None:
+    test, renderer = frames.indices("test"), make_renderer(frames.packed.topology)
+    truth = frames.truth(test[:2], "left")
+    vertices, texture = recorded(slice(0, 2), truth)
+    assert vertices is truth.vertices
+    place = frames.packed.cameras_of(int(test[0])).index(dict(frames.cameras)["left"])
+    batch = frames.packed.batch(test[:2], place)
+    seen = batch.view_texture > 0
+    torch.testing.assert_close(texture[seen], batch.view_texture[seen])
+    torch.testing.assert_close(texture[~seen], batch.average_texture[~seen])
+    ceiling, floor = (judge_surface(s, frames, renderer, test) for s in (recorded, mean_frame(frames)))
+    assert mean_psnr(ceiling) > mean_psnr(floor)
 
 
 def test_records_survive_the_file(tmp_path: Path) -> None:

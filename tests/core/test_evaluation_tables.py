@@ -158,6 +158,7 @@ def test_enc_and_reg_are_decoded_directly_and_the_others_fitted() -> None:
         methods = {row.name: (row.method, row.source) for t in TABLES if t.number == number for row in t.rows}
         assert methods == {
             "mean-frame": ("mean-frame", None),
+            "recorded": ("recorded", None),
             "dam/fit": ("fit", driving),
             f"dam-enc-{driving}/decode-p": ("decode-p", None),
             f"dam-reg-{driving}/decode-p": ("decode-p", None),
@@ -173,6 +174,11 @@ def test_frontal_fits_of_a_b_c_are_under_the_standard_normal() -> None:
     for name in ("lip-kl", "lip-flow"):
         assert row(4, "hmc", f"{name}-hmc/fit").prior == "avatar"
     assert row(4, "kpt", "dam/fit").source == "frontal"  # DAM's own prior is that normal
+    guesses = {
+        row.variant: row.guess for t in TABLES if t.number == 4 for row in t.rows if row.name.endswith("fit-n01")
+    }
+    assert set(guesses.values()) == {"encoder"}  # else all would be DAM's fit again, whose decoder (c) has frozen
+    assert row(4, "hmc", "dam/fit").guess == row(2, "hmc", "dam/fit").guess == "prior"
 
 
 def test_ablations_of_a_fit_leave_one_thing_out_of_the_chosen_one() -> None:

@@ -259,6 +259,19 @@ def test_pictures_come_when_asked_for():
 # ---- the generator
 
 
+@pytest.mark.parametrize("name", ["flow-kpt", "gaussian-kpt", "standard-normal"])
+def test_under_a_standard_normal_a_fit_may_still_start_where_the_avatars_prior_thinks(name):
+    avatar = made(name)
+    observation = keypoints_of(avatar, code(1))
+    config = replace(LM, start="encoder", prior="standard-normal")
+    context = avatar.context(observation.driving(avatar.driving)) if avatar.driving else None
+    first = next(fit(avatar, observation, config))
+    np.testing.assert_allclose(first.z, avatar.prior.start(context)[0].numpy(), atol=1e-6)
+    assert first.log_likelihood == pytest.approx(
+        float(-0.5 * (first.z.astype(float) ** 2 + np.log(2 * np.pi)).sum()), rel=1e-4
+    )
+
+
 def test_the_first_state_is_the_start(avatar):
     observation = keypoints_of(avatar, code(1))
     problem = make_problem(avatar, observation, config_for(avatar, LM))

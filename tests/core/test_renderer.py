@@ -12,7 +12,7 @@ from torch import Tensor
 from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.mesh import Topology
-from lipflow.rendering import RenderOutput, make_renderer, renderer_name, warm_up
+from lipflow.rendering import RenderOutput, make_renderer, render_smoothly, renderer_name, warm_up
 from lipflow.rendering.cpu import CpuRenderer
 from lipflow.rendering.cpu_backward import group_by_texture_rows
 from lipflow.rendering.reference import ReferenceRenderer
@@ -152,6 +152,19 @@ def test_the_first_texture_row_is_at_the_top_of_uv() -> None:
     assert float(image[0, 0]) == 0
     assert float(image[1, 1]) == pytest.approx(5.5)
     assert float(image[3, 5]) == pytest.approx(25 + 4.5)
+
+
+def test_a_smooth_render_holds_the_share_of_each_pixel_that_is_covered() -> None:
+    left, right, top, bottom = 1.2, 6.7, 2.0, 5.4  # pixel centres are whole numbers: pixel 1 reaches from 0.5 to 1.5
+    topology, vertices = plane([[left, top], [right, top], [right, bottom], [left, bottom]], [[0, 1, 2], [0, 2, 3]])
+    camera, white = flat_camera((9, 9)), torch.ones(1, 1, 4, 4)
+    image = render_smoothly(CpuRenderer(topology), vertices[None], white, camera, samples=20)[0, 0]
+    edges = torch.arange(10.0) - 0.5
+    across = (edges[1:].clamp(left, right) - edges[:-1].clamp(left, right))[None]
+    down = (edges[1:].clamp(top, bottom) - edges[:-1].clamp(top, bottom))[:, None]
+    torch.testing.assert_close(image, down * across, atol=0.06, rtol=0)
+    once = render_smoothly(CpuRenderer(topology), vertices[None], white, camera, samples=1)[0, 0]
+    torch.testing.assert_close(once, CpuRenderer(topology).render(vertices[None], white, camera).rgb[0, 0])
 
 
 @pytest.mark.parametrize("scene_camera", [cameras_around(1, SIZE)[0], crossing_camera(SIZE)])

@@ -90,7 +90,7 @@ def fit_batch(avatar: Avatar, images: Images, driving: Tensor | None, count: int
     if config.optimiser != "adam":
         raise InputError("fits to images", expected="Adam", got=config.optimiser)
     posterior = _Posterior(avatar, images, driving, count, config)
-    solver = _BatchAdam(posterior, posterior.start(config.start), config)
+    solver = _BatchAdam(posterior, posterior.start(config.start, driving), config)
     if not torch.isfinite(solver.energy).all():
         raise InputError("fit", expected="a finite energy at the start", got=solver.energy.tolist())
     for iteration in range(config.iterations):
@@ -121,10 +121,13 @@ class _Posterior:
             mu, log_sigma = self.prior.base(self.context)
         self.mu, self.log_sigma = (part.expand(count, -1) for part in (mu, log_sigma))  # [B, Z]
 
-    def start(self, start: str) -> Tensor:
+    def start(self, start: str, driving: Tensor | None) -> Tensor:
         """Where the unknown starts, [B, Z]."""
         with torch.no_grad():
-            z = torch.zeros_like(self.mu) if start == "zero" else self.prior.start(self.context).expand(self.count, -1)
+            prior, context = self.prior, self.context
+            if start == "encoder":
+                prior, context = self.avatar.prior, self.avatar.context(driving)
+            z = torch.zeros_like(self.mu) if start == "zero" else prior.start(context).expand(self.count, -1)
             if self.space == "z":
                 return z.clone()
             u, _ = self.prior.to_prior(z, self.context)

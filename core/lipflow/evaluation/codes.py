@@ -56,7 +56,7 @@ class Judged:
         """The codes that a row gives for some frames.
 
         Args:
-            row: what to do; not the mean frame.
+            row: what to do; one that a model makes.
             indices: [N] frames, at least one.
             config: of a fit.
             impoverish: takes away from what is seen, before anything looks at it.

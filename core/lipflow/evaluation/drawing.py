@@ -83,11 +83,11 @@ LOOKS: dict[str, Look] = {
     "lip-flow-mc-kl": Look("#d55e00", "p", "--"),
     "lip-flow-literal": Look("#d55e00", "d", ":"),
 }
-OTHER = Look("#8c8c8c", "s", ":")  # the mean frame, and what this table does not know
+OTHER = Look("#8c8c8c", "s", ":")  # floor and ceiling, and what this table does not know
 
 
 def look_of(variant: str | None) -> Look:
-    """The look of a variant; ``None`` is the mean frame, which no model made."""
+    """The look of a variant; ``None`` is what no model made."""
     if variant is None:
         return OTHER
     return LOOKS.get(re.sub(r"-(hmc|kpt)(?=-|$)", "", variant), OTHER)

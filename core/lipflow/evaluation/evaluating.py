@@ -28,7 +28,7 @@ from lipflow.serial import from_json, to_json
 from lipflow.training_start import provenance
 from lipflow.validation import spread
 
-FORMAT, VERSION = "lipflow-run-evaluation", 2
+FORMAT, VERSION = "lipflow-run-evaluation", 3
 FOLDER, FRAMES, RESULT = "evaluation", "frames.csv", "evaluation.json"
 Fits = dict[str, FitConfig]  # the chosen fit of each row that is searched, by its label
 
@@ -225,7 +225,9 @@ class _Work:
         space = SPACES[row.source]
         if self.config.rungs is not None and len(space.rungs) > 1:
             space = replace(space, rungs=self.config.rungs)
-        space = replace(space, candidates=tuple(replace(c, prior=row.prior) for c in space.candidates))
+        starts = {"prior": row.guess}
+        tried = (replace(c, prior=row.prior, start=starts.get(c.start, c.start)) for c in space.candidates)
+        space = replace(space, candidates=tuple(tried))
         found = search(lambda fit: self._score(row, fit, validation), space)
         self.searches.append(self._described(row, found))
         if not math.isfinite(found.trials[found.chosen].score):

@@ -74,8 +74,8 @@ def _drawable(value: Json | None) -> Json | None:
 
 
 def _dots(axes: Axes, rows: Sequence[Json], values: Sequence[Json | None]) -> None:
-    """One dot a row; the mean frame far below the models is shown at the edge with its value, not at scale."""
-    near = [v for row, v in zip(rows, values) if v is not None and row["method"] != "mean-frame"]
+    """One dot a row; floor and ceiling far from the models are shown at the edge with their value, not at scale."""
+    near = [v for row, v in zip(rows, values) if v is not None and row["variant"] is not None]
     low, high = (min(v["low"] for v in near), max(v["high"] for v in near)) if near else (0.0, 1.0)
     reach = max(high - low, 1e-6)
     for y, (row, value) in enumerate(zip(rows, values)):

@@ -75,6 +75,7 @@ class Truth:
     photo: Tensor  # [B, 3, H, W] linear RGB
     mask: Tensor  # [B, H, W]
     camera: Camera  # B, head frame
+    texture: Tensor  # [B, 3, T, T] what this camera recorded of the surface; what it did not see, as all cameras did
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ class EvaluationFrames:
     def truth(self, indices: Indices, view: str, device: torch.device | str = "cpu") -> Truth:
         """Read some frames as the camera of a view saw them."""
         batch = self.packed.batch(indices, self._places(indices, view), device)
-        return Truth(batch.vertices, batch.photo, batch.mask, batch.camera)
+        texture = torch.where(batch.view_texture > 0, batch.view_texture, batch.average_texture)
+        return Truth(batch.vertices, batch.photo, batch.mask, batch.camera, texture)
 
     def _places(self, indices: Indices, view: str) -> list[int]:
         """Where each frame keeps the camera of a view."""

@@ -1,4 +1,8 @@
-"""Figures of full renders from the left, the front and the right beside what the dome's cameras saw there."""
+"""Figures of full renders from the left, the front and the right beside what the dome's cameras saw there.
+
+Renders are drawn as a sensor sees them (``render_smoothly``): against a photograph, the stairs of a render with one
+sample a pixel would cost more than most of what the models differ by.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.evaluation.codes import Codes, Judged, chunks
-from lipflow.evaluation.frames import EvaluationFrames, Indices
+from lipflow.evaluation.frames import EvaluationFrames, Indices, Truth
 from lipflow.evaluation.metrics import psnr, ssim, vertex_error_mm, vertex_error_normalised
 from lipflow.files import replacing
-from lipflow.rendering import Renderer
+from lipflow.rendering import Renderer, render_smoothly
 
-Surface = Callable[[slice, Camera], tuple[Tensor, Tensor]]
-"""Some of the frames to judge and a camera for each -> vertices [B, V, 3] mm and textures [B, 3, T, T]."""
+Surface = Callable[[slice, Truth], tuple[Tensor, Tensor]]
+"""Some of the frames to judge and their truth from one view -> vertices [B, V, 3] mm and textures [B, 3, T, T]."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Record:
     """One line of frames.csv: figures and what they are of."""
 
     subject: str
-    variant: str  # "" for the mean frame
-    seed: int | None  # None for the mean frame
+    variant: str  # "" for what no model made
+    seed: int | None  # None for what no model made
     table: int
     row: str
     split: str
@@ -77,8 +80,8 @@ COLUMNS = tuple(f.name for f in fields(Record))
 def judge(judged: Judged, codes: Codes, indices: Indices) -> list[Figures]:
     """Figures of the codes for some frames [N], from every view."""
 
-    def surface(part: slice, cameras: Camera) -> tuple[Tensor, Tensor]:
-        decoded = judged.avatar.decode(codes.z[part], cameras.view)
+    def surface(part: slice, truth: Truth) -> tuple[Tensor, Tensor]:
+        decoded = judged.avatar.decode(codes.z[part], truth.camera.view)
         return decoded.vertices, decoded.texture
 
     return judge_surface(surface, judged.frames, judged.renderer, indices, judged.device)
@@ -99,8 +102,8 @@ def judge_surface(
         first += len(chunk)
         for view, _ in frames.cameras:
             truth = frames.truth(chunk, view, device)
-            vertices, texture = surface(part, truth.camera)
-            drawn = renderer.render(vertices, texture, truth.camera).rgb
+            vertices, texture = surface(part, truth)
+            drawn = render_smoothly(renderer, vertices, texture, truth.camera)
             columns = (
                 psnr(drawn, truth.photo, truth.mask).tolist(),
                 ssim(drawn, truth.photo, truth.mask).tolist(),
@@ -133,10 +136,16 @@ def mean_frame(frames: EvaluationFrames, device: torch.device | str = "cpu") -> 
     vertices, texture, seen = sums
     mesh, mean = vertices / len(train), texture / seen.clamp_min(1.0)
 
-    def surface(part: slice, cameras: Camera) -> tuple[Tensor, Tensor]:
-        return mesh.expand(len(cameras), -1, -1), mean.expand(len(cameras), -1, -1, -1)
+    def surface(part: slice, truth: Truth) -> tuple[Tensor, Tensor]:
+        count = len(truth.camera)
+        return mesh.expand(count, -1, -1), mean.expand(count, -1, -1, -1)
 
     return surface
+
+
+def recorded(part: slice, truth: Truth) -> tuple[Tensor, Tensor]:
+    """What was recorded itself: the tracked mesh with the texture that the camera saw."""
+    return truth.vertices, truth.texture
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

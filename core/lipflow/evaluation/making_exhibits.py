@@ -30,6 +30,7 @@ from lipflow.evaluation.runs import Run
 from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.latent_space import LatentSpace, prior_cloud
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
+from lipflow.rendering import render_smoothly
 from lipflow.validation import spread
 
 Json = dict[str, Any]
@@ -181,7 +182,6 @@ class _Shop:
         frames, one = self.frames[subject], np.array([index])
         view, camera = frames.cameras[(place + 1) % len(frames.cameras)]  # sides first: the input shows less of them
         seen, truth = frames.seen(one), frames.truth(one, view)
-        batch = frames.packed.batch(one, frames.packed.cameras_of(index).index(camera))
         panels = [Panel("Target", None, to_picture(truth.photo[0] * truth.mask[0]), None, None, None)]
         panels.append(Panel("Input", None, _input_picture(table, seen), None, None, None))
         for row in self.rows(table, subject):
@@ -193,7 +193,7 @@ class _Shop:
                 decoded = judged.avatar.decode(z[None], truth.camera.view)
             panels.append(_panel(row.title, row.variant, judged, decoded.vertices, decoded.texture, truth))
         first = self.judged(subject, self.rows(table, subject)[0].variant or "")
-        panels.append(_panel("Ground truth", None, first, batch.vertices, batch.view_texture, truth))
+        panels.append(_panel("Ground truth", None, first, truth.vertices, truth.texture, truth))
         id = frames.packed.frames[index]
         return Strip(subject, id.segment, id.number, f"{view} ({camera})", table.number, table.driving, tuple(panels))
 
@@ -228,7 +228,7 @@ class _Shop:
         count = len(codes)
         cameras = Camera.stack([truth.camera[0]] * count)
         decoded = judged.avatar.decode(codes, cameras.view)
-        drawn = judged.renderer.render(decoded.vertices, decoded.texture, cameras).rgb
+        drawn = render_smoothly(judged.renderer, decoded.vertices, decoded.texture, cameras)
         return psnr(drawn, truth.photo.expand(count, -1, -1, -1), truth.mask.expand(count, -1, -1)).numpy()
 
     def codes(self, variant: str) -> Iterator[PlaneCodes]:
@@ -266,7 +266,7 @@ def _observation(source: str, avatar: Avatar, seen: Seen) -> Observation:
 def _panel(title: str, variant: str | None, judged: Judged, vertices: Tensor, texture: Tensor, truth: Truth) -> Panel:
     """A face [1, V, 3] with its texture [1, 3, T, T], drawn and compared with the photograph."""
     with torch.no_grad():
-        drawn = judged.renderer.render(vertices, texture, truth.camera).rgb
+        drawn = render_smoothly(judged.renderer, vertices, texture, truth.camera)
     error = (to_display(drawn) - to_display(truth.photo)).abs().mean(1)[0] * truth.mask[0]
     return Panel(
         title,

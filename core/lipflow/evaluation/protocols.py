@@ -20,11 +20,12 @@ class Row:
 
     name: str  # with what is fitted it says what is computed: equal names and sources give equal codes
     title: str
-    variant: str | None  # None: the mean frame
-    method: Literal["fit", "decode-q", "decode-p", "mean-frame"]
+    variant: str | None  # None: no model made it
+    method: Literal["fit", "decode-q", "decode-p", "mean-frame", "recorded"]
     source: Literal["hmc", "kpt", "frontal"] | None = None  # what a fit explains
     prior: Literal["avatar", "standard-normal"] = "avatar"  # of a fit
     start: Literal["prior", "zero"] | None = None  # of a fit; None: the one that was chosen on validation frames
+    guess: Literal["prior", "encoder"] = "prior"  # whose guess the search tries as a start, beside 0
     likelihood: bool = True  # of a fit: whether −log p counts
     reference: bool = False  # the row that the table's others are paired with
 
@@ -58,7 +59,10 @@ class Table:
 
 
 _METHODS = {"avatar": "fit", "standard-normal": "fit-n01"}
-_MEAN = Row("mean-frame", "Mean frame", None, "mean-frame")
+_BOUNDS = (  # a floor, and a ceiling: what the tracked mesh at the models' resolution leaves to reach
+    Row("mean-frame", "Mean frame", None, "mean-frame"),
+    Row("recorded", "Recorded texture", None, "recorded"),
+)
 
 
 def _decoded(variant: Variant) -> Row:
@@ -70,8 +74,9 @@ def _decoded(variant: Variant) -> Row:
 
 def _fit(variant: Variant, source: Literal["hmc", "kpt", "frontal"], prior: str, title: str = "") -> Row:
     own: Literal["avatar", "standard-normal"] = "avatar" if prior == "own" else "standard-normal"
+    guess: Literal["prior", "encoder"] = "encoder" if own == "standard-normal" and variant.driving else "prior"
     name, title = f"{variant.name}/{_METHODS[own]}", title or variant.title
-    return Row(name, title, variant.name, "fit", source, own, reference=_is_reference(variant))
+    return Row(name, title, variant.name, "fit", source, own, guess=guess, reference=_is_reference(variant))
 
 
 def _is_reference(variant: Variant) -> bool:
@@ -87,12 +92,12 @@ def _compared(driving: str) -> Iterator[Variant]:
 
 def _codes(driving: Driving) -> Table:
     rows = (_decoded(variant) for variant in _compared(driving))
-    return Table(1, "Codes of the training-time encoder, decoded", driving, (_MEAN, *rows))
+    return Table(1, "Codes of the training-time encoder, decoded", driving, (*_BOUNDS, *rows))
 
 
 def _driven(driving: Driving) -> Table:
     number = {"hmc": 2, "kpt": 3}[driving]
-    return Table(number, f"From {OF_DRIVING[driving]}", driving, (_MEAN, *_driven_rows(driving)))
+    return Table(number, f"From {OF_DRIVING[driving]}", driving, (*_BOUNDS, *_driven_rows(driving)))
 
 
 def _driven_rows(driving: Driving) -> Iterator[Row]:
@@ -111,7 +116,7 @@ def _frontal(driving: Driving) -> Table:
         rows.append(_fit(variant, "frontal", variant.fit_prior))
         if variant.starts_from == "dam":
             rows.append(_fit(variant, "frontal", "own", f"{variant.title} + fit under its prior"))
-    return Table(4, f"From a frontal view, {OF_DRIVING[driving]} driving the prior", driving, (_MEAN, *rows))
+    return Table(4, f"From a frontal view, {OF_DRIVING[driving]} driving the prior", driving, (*_BOUNDS, *rows))
 
 
 def _ablation(driving: Driving) -> Table:

@@ -16,6 +16,7 @@ METHODS = {
     "decode-q": "Q's mean, decoded",
     "decode-p": "prior's mean, decoded",
     "mean-frame": "mean of the training frames",
+    "recorded": "on the tracked mesh: the ceiling",
 }
 
 

@@ -14,7 +14,7 @@ from lipflow.evaluation.bootstrap import Sample, interval, paired
 from lipflow.evaluation.evaluating import RunEvaluation, label_of
 from lipflow.evaluation.frames import EvaluationFrames
 from lipflow.evaluation.impoverished import LEVELS, Level
-from lipflow.evaluation.judging import Record, judge_surface, mean_frame, read_records
+from lipflow.evaluation.judging import Record, Surface, judge_surface, mean_frame, read_records, recorded
 from lipflow.evaluation.protocols import TABLES, Row, Table, rows_of
 from lipflow.evaluation.runs import Run
 from lipflow.fitting import FitConfig
@@ -65,14 +65,17 @@ class Measured:
         return Sample(self.values[np.ix_(rows, columns)], tuple(expression for expression, _ in frames))
 
 
-def mean_frame_records(frames: EvaluationFrames, tables: Sequence[int]) -> list[Record]:
-    """The floor: the training frames' mean, judged on the test frames, for each table that lists it."""
-    surface = mean_frame(frames)
-    figures = judge_surface(surface, frames, make_renderer(frames.packed.topology), frames.indices("test"))
-    (row,) = rows_of(None, tuple(table.number for table in TABLES)).values()
-    numbers = sorted({table.number for table in TABLES if row in table.rows and table.number in tables})
-    subject = frames.packed.name
-    return [Record.of(f, subject, "", None, n, row.name, ms=0.0, config_hash="") for n in numbers for f in figures]
+def bound_records(frames: EvaluationFrames, tables: Sequence[int]) -> list[Record]:
+    """Floor and ceiling, which no model made, judged on the test frames, for each table that lists them."""
+    surfaces: dict[str, Surface] = {"mean-frame": mean_frame(frames), "recorded": recorded}
+    renderer, test, subject = make_renderer(frames.packed.topology), frames.indices("test"), frames.packed.name
+    records: list[Record] = []
+    for row in rows_of(None, tuple(tables)).values():
+        figures = judge_surface(surfaces[row.method], frames, renderer, test)
+        numbers = sorted({table.number for table in TABLES if row in table.rows and table.number in tables})
+        of = [(number, figure) for number in numbers for figure in figures]
+        records += [Record.of(f, subject, "", None, n, row.name, ms=0.0, config_hash="") for n, f in of]
+    return records
 
 
 def all_records(
@@ -80,7 +83,7 @@ def all_records(
 ) -> list[Record]:
     """Every line of the report's frames.csv."""
     subjects = sorted({run.subject for run, _ in evaluations})
-    floors = [record for subject in subjects for record in mean_frame_records(frames[subject], tables)]
+    floors = [record for subject in subjects for record in bound_records(frames[subject], tables)]
     return floors + [record for _, evaluation in evaluations for record in read_records(evaluation.frames)]
 
 
@@ -176,7 +179,7 @@ def _row(
                 differences[metric] = interval(known, seed=seed).to_json()
     body["ms_per_frame"] = _mean([r.ms for r in own])
     body["paired"] = differences or None
-    body["fit"] = _fits(row, evaluations) if row.method == "fit" else None
+    body["fit"] = _fits(row, evaluations, {r.subject for r in own}) if row.method == "fit" else None
     body["config_hashes"] = sorted({r.config_hash for r in own} - {""})
     return body
 
@@ -190,12 +193,12 @@ def _by_subject(records: Sequence[Record], metric: str) -> dict[str, Measured]:
     return {subject: Measured.of(values) for subject, values in figures.items()}
 
 
-def _fits(row: Row, evaluations: Sequence[tuple[Run, RunEvaluation]]) -> dict[str, Any]:
-    """How the row was fitted for each subject; all seeds were fitted alike."""
+def _fits(row: Row, evaluations: Sequence[tuple[Run, RunEvaluation]], subjects: set[str]) -> dict[str, Any]:
+    """How the row was fitted for each of some subjects; all seeds were fitted alike."""
     fits: dict[str, FitConfig] = {}
     label = label_of(row.searched)
     for run, evaluation in evaluations:
-        if run.variant.name == row.variant and label in evaluation.body["fits"]:
+        if run.variant.name == row.variant and run.subject in subjects and label in evaluation.body["fits"]:
             fits.setdefault(run.subject, row.fitted(evaluation.fits[label]))
     return {subject: {name: to_json(fit)[name] for name in FIT_FIELDS} for subject, fit in fits.items()}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from lipflow.mesh import Topology
-from lipflow.rendering.base import Renderer, RenderOutput
+from lipflow.rendering.base import Renderer, RenderOutput, render_smoothly
 
-__all__ = ["RenderOutput", "Renderer", "make_renderer", "renderer_name", "warm_up"]
+__all__ = ["RenderOutput", "Renderer", "make_renderer", "render_smoothly", "renderer_name", "warm_up"]
 
 
 def make_renderer(

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lipflow.camera import Camera
 from lipflow.checks import InputError, check_shape
@@ -38,6 +39,17 @@ class Renderer(Protocol):
         ``cameras`` holds B cameras, or one for all. Raises InputError on shapes that do not fit together.
         """
         ...
+
+
+def render_smoothly(renderer: Renderer, vertices: Tensor, texture: Tensor, cameras: Camera, samples: int = 3) -> Tensor:
+    """A render as a camera's sensor sees it: each pixel is the mean over its area, linear RGB [B, C, H, W].
+
+    ``Renderer.render`` takes one sample at each pixel's centre, which is differentiable and fast, and makes stairs of
+    all edges. Here ``samples`` × ``samples`` of them fall into each pixel; else as ``Renderer.render``.
+    """
+    height, width = cameras.size
+    fine = renderer.render(vertices, texture, cameras.resized((samples * height, samples * width)))
+    return functional.avg_pool2d(fine.rgb, samples)
 
 
 def projection_matrices(cameras: Camera, count: int) -> Tensor:
