@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 
 import pytest
 
+from lipflow_studio import workers
 from lipflow_studio.workers import Waiting, Worker
 
 
@@ -47,6 +50,24 @@ def take(worker: Worker) -> object:
 
     eventually(look)
     return found[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_comes_after_the_window_with_all_that_it_starts() -> None:
+    of_window = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def niceness() -> Generator[object, object, None]:
+        found: list[int] = []
+        below = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
+        below.start()
+        below.join()
+        yield os.getpriority(os.PRIO_PROCESS, 0), *found
+
+    worker = Worker(niceness, name="test").start()
+    expected = min(of_window + workers.NICENESS, 19)
+    assert take(worker) == (expected, expected)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == of_window
+    assert worker.stop()
 
 
 def test_gives_what_was_sent() -> None:
