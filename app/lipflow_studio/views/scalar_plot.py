@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
 CLOSEST = 19  # pixels from one number beside a plot to the next
 FEWEST = 3  # numbers beside a plot, where there is room for them
-WIDEST = 2000  # points of a curve that are drawn: more than the plot has pixels
+WIDEST = 600  # points of a curve that are drawn: about as many as the plot has pixels
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class ScalarPlot(QWidget):
         self.choice.setCurrentIndex(self.choice.findData(first))
         self.choice.currentIndexChanged.connect(lambda _: self._draw())
         self.plot = plain_plot()
+        dress(self.plot)
+        self._lines: dict[str, pg.PlotDataItem] = {}  # by their tags
+        self._log = False  # the axis of the values
         self.legend = label("", "legend")
         self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
         column = QVBoxLayout(self)
@@ -105,27 +109,33 @@ class ScalarPlot(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.StyleChange:
+            dress(self.plot)
             self._draw()
         super().changeEvent(event)
 
     def _draw(self) -> None:
+        """Bring the plot up to date. Its lines are kept: new ones each second would cost the window twice as much."""
         row, look = PLOTS[self.choice.currentIndex()], current()
-        dress(self.plot)
         item = self.plot.getPlotItem()
-        item.clear()
-        item.setLogMode(y=row.log)
+        wanted = {tag: self._curves[tag] for tag, _ in row.lines if tag in self._curves}
+        for tag in self._lines.keys() - wanted.keys():
+            item.removeItem(self._lines.pop(tag))
+        if row.log is not self._log:
+            self._log = row.log
+            item.setLogMode(y=row.log)
         named = []
         for place, (tag, name) in enumerate(row.lines):
-            curve = self._curves.get(tag)
+            curve = wanted.get(tag)
             if curve is None:
                 continue
+            if tag not in self._lines:
+                self._lines[tag] = item.plot(name=tag)
             colour = look.kinds[place % len(look.kinds)]
-            thin = slice(None, None, max(1, len(curve.steps) // WIDEST))
+            thin = slice(None, None, max(1, math.ceil(len(curve.steps) / WIDEST)))
             few = len(curve.steps) < 30
-            item.plot(
+            self._lines[tag].setData(
                 curve.steps[thin],
                 curve.values[thin],
-                name=tag,
                 pen=pg.mkPen(colour, width=1.4),
                 symbol="o" if few else None,
                 symbolSize=4,

@@ -125,19 +125,25 @@ class PlaneView(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.StyleChange:
-            self.show_plane(self._plane)
+            dress(self.plot)
+            self._draw()
         super().changeEvent(event)
 
     def show_plane(self, plane: Plane | None) -> None:
-        self._plane = plane
-        dress(self.plot)
+        if plane is not self._plane:  # a thousand codes are 70 ms, and are the same ones until the next snapshot
+            self._plane = plane
+            self._draw()
+
+    def _draw(self) -> None:
+        plane = self._plane
         if plane is None:
             self.title.setText(self._name)
             self.codes.clear()
             self.prior.clear()
             return
         look = current()
-        colours = [pg.mkBrush(look.kinds[kind % len(look.kinds)]) for kind in plane.kinds]
+        brushes = [pg.mkBrush(colour) for colour in look.kinds]
+        colours = [brushes[kind % len(brushes)] for kind in plane.kinds]
         self.codes.setData(pos=plane.codes, brush=colours, pen=None, size=POINT)
         self.prior.setData(pos=plane.prior, symbol="x", brush=look.muted, pen=None, size=POINT)
         self.title.setText(f"{self._name}  {100 * plane.share:.0f} %")
