@@ -152,6 +152,15 @@ def test_names_are_escaped() -> None:
     assert "<b>," not in html
 
 
+def test_a_prior_that_spread_to_its_cap_is_said() -> None:
+    results = example_results()
+    assert "its cap held it" not in render_report(results, NOTHING)
+    for run in results["runs"]:
+        if run["variant"] == "lip-flow-hmc":
+            run["scalars"]["sigma_p"] = 140.0
+    assert "LiP-Flow-HMC: σp 140 to 140, and the cap is 148" in render_report(results, NOTHING)
+
+
 def test_foreign_results_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lipflow-evaluation 1"):
         render_report({"format": "other", "version": 1}, NOTHING)
@@ -172,7 +181,7 @@ def _row(title: str, psnr: float, difference: float | None, half: float = 0.1) -
         None if difference is None else {"psnr": interval(difference, half), "geom_mm": interval(-difference, half)}
     )
     own = {"psnr": interval(psnr, 1.0), "geom_mm": interval(40 - psnr, 1.0)}
-    return {"title": title, "name": title, "reference": difference is None, "paired": paired, **own}
+    return {"title": title, "name": title, "variant": title, "reference": difference is None, "paired": paired, **own}
 
 
 @pytest.mark.parametrize("measure", [PSNR, GEOM_MM], ids=lambda measure: measure.key)
@@ -185,6 +194,13 @@ def test_a_row_leads_alone_only_where_every_difference_excludes_zero(measure: An
     alone = standing([far, reference], measure)
     assert alone is not None
     assert alone.tied == ()
+
+
+def test_floor_and_ceiling_lead_nothing() -> None:
+    reference, ceiling = _row("flow", 30.0, None), {**_row("recorded", 34.0, 4.0), "variant": None}
+    found = standing([ceiling, reference], PSNR)
+    assert found is not None
+    assert found.best is reference
 
 
 def test_a_row_that_beats_the_reference_is_tied_with_its_like() -> None:

@@ -6,6 +6,7 @@ Every figure in it is read from the results; the exhibits add pictures, curves a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -39,6 +40,7 @@ from lipflow.evaluation.report_tables import (
 from lipflow.evaluation.runs import Run
 from lipflow.evaluation.standings import MEASURES, Json, standing, told
 from lipflow.files import replacing, write_json
+from lipflow.priors.base import SIGMA_CAP
 from lipflow.variants import VARIANTS
 
 __all__ = ["markdown_table", "read_results", "render_report", "save_report", "write_report"]
@@ -46,6 +48,7 @@ __all__ = ["markdown_table", "read_results", "render_report", "save_report", "wr
 RESULTS = "results.json"
 REPORT = "report.html"
 _SIGMAS = {"one": "fixed at 1", "below-one": "learned, below 1", "multiface": "learned, damped"}
+_NEAR_CAP = 0.6  # of the cap: a mean over dimensions so high has most of them at it
 _SCALARS = (("sigma_q", 3), ("sigma_p", 3), ("log_abs_det", 1), ("nll", 1))
 _VALIDATION = (("reconstruction_psnr", 2), ("start_psnr", 2))
 
@@ -145,6 +148,7 @@ def render_report(results: Json, exhibits: Exhibits) -> str:
         clusters=clusters,
         clusters_sentence=_clusters_sentence(clusters),
         spreads=spreads,
+        runaways=list(_runaways(results["runs"])),
         calibration=results["calibration"] and calibration_figure(results["calibration"]),
         calibrated=list(_calibration(results["calibration"] or [])),
         searches=searches,
@@ -288,6 +292,17 @@ def _spreads(runs: Sequence[Json]) -> Iterator[Json]:
                 "runs": len(own),
                 "figures": figures,
             }
+
+
+def _runaways(runs: Sequence[Json]) -> Iterator[str]:
+    """Variants whose P spread until its cap held it, in words: that is what their rows tell of."""
+    cap = math.exp(SIGMA_CAP)
+    for variant in dict.fromkeys(run["variant"] for run in runs):
+        own = [run for run in runs if run["variant"] == variant]
+        sigmas = [run["scalars"].get("sigma_p") for run in own]
+        if all(sigma is not None and sigma > _NEAR_CAP * cap for sigma in sigmas):
+            low, high = min(sigmas), max(sigmas)
+            yield f"{own[0]['title']}: σp {low:.0f} to {high:.0f}, and the cap is {cap:.0f}"
 
 
 def _over_runs(values: Sequence[float | None], digits: int) -> dict[str, str]:

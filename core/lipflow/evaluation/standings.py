@@ -73,13 +73,14 @@ def verdict(paired: Json | None, measure: Measure) -> str:
 
 
 def standing(rows: list[Json], measure: Measure) -> Standing | None:
-    """The best mean, and who is tied with it; ``None`` for a table without rows.
+    """The model with the best mean, and who is tied with it; ``None`` for a table without rows.
 
     Differences are known against the reference row only. Against it, a tie is a paired interval that includes 0; two
     other rows count as tied where their paired intervals overlap, which is on the safe side. A row without an
     interval is tied with any.
     """
-    rows = [row for row in rows if row[measure.key] and row[measure.key]["mean"] is not None]
+    models = [row for row in rows if row["variant"] is not None]  # floor and ceiling are none
+    rows = [row for row in models if row[measure.key] and row[measure.key]["mean"] is not None]
     if not rows:
         return None
     sign = 1 if measure.higher_is_better else -1

@@ -30,8 +30,9 @@ class PriorConfig:
     seed: int = 0  # of the fixed permutations between the couplings
 
 
+SIGMA_CAP = 5.0  # of |log σ|
 SIGMAS = {
-    "capped": lambda raw: 5 * torch.tanh(raw / 5),  # free between e^-5 and e^5
+    "capped": lambda raw: SIGMA_CAP * torch.tanh(raw / SIGMA_CAP),  # free between e^-5 and e^5
     "multiface": lambda raw: 0.01 * raw,  # near 1; slows its contraction, and is no floor
     "one": lambda raw: torch.zeros_like(raw),
     "free": lambda raw: raw,
