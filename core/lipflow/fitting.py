@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError, check_shape
-from lipflow.observations import LeastSquares, Observation
+from lipflow.observations import LeastSquares, Observation, check_seen
 from lipflow.priors.base import LatentPrior, PriorConfig
 from lipflow.priors.standard_normal import StandardNormal
 from lipflow.solvers import SOLVERS, Problem, Solver
@@ -117,7 +117,8 @@ def fit(
 
     Raises:
         InputError: an observation that does not suit the avatar or the optimiser, a z0 of another size or with
-            numbers that are not finite, a start whose energy is not finite.
+            numbers that are not finite, a start whose energy is not finite, images in which nothing of the start's
+            face is seen.
     """
     config = FitConfig.for_observation(observation) if config is None else config
     began = time.perf_counter()
@@ -125,6 +126,7 @@ def fit(
     solver: Solver = SOLVERS[config.optimiser](problem, _start(problem, config, z0, seed), config)
     if not np.isfinite(solver.point.energy):
         raise InputError("fit", expected="a finite energy at the start", got=solver.point.energy)
+    check_seen(solver.point.shown)
     seconds, recent = time.perf_counter() - began, deque[float](maxlen=RATE_WINDOW)
     iteration, budget = 0, config.iterations
     while True:
@@ -144,6 +146,7 @@ def fit(
             else:
                 observation = sent
             solver = _replaced(solver, make_problem(avatar, observation, config), config)
+            check_seen(solver.point.shown)
             budget = config.iterations
         solver.step()
         iteration, budget = iteration + 1, budget - 1

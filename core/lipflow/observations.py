@@ -344,6 +344,17 @@ def visible_region(covered: Tensor, mask: Tensor | None) -> Tensor:
     return (1 - outside).to(covered)
 
 
+def check_seen(shown: dict[str, Tensor]) -> None:
+    """Raise InputError if images were compared with a code's renders nowhere: their energy is 0, whatever they show.
+
+    ``shown`` is what a ``Comparison`` shows; keypoints show no region and pass.
+    """
+    visible = shown.get("visible")
+    if visible is not None and not visible.any():
+        mend = "check the camera (R, t: head frame in mm -> camera, z forward) and the mask, if there is one"
+        raise InputError("observation", expected="some of the face inside the image", got="none of it", mend=mend)
+
+
 def _widened(x: Tensor, reach: int, axis: int) -> Tensor:
     """The maximum over ``reach`` neighbours to both sides along an axis, in steps that double."""
     padding = (reach, reach) if axis == -1 else (0, 0, reach, reach)

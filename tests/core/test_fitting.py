@@ -428,6 +428,32 @@ def test_a_start_without_a_finite_energy_is_refused():
         next(fit(avatar, keypoints_of(avatar, code(1)), LM, z0=torch.full((16,), 3e38)))
 
 
+def looking_away(observation: FrontalObservation) -> FrontalObservation:
+    camera = observation.camera
+    return replace(observation, camera=replace(camera, t=camera.t * -1), mask=None)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_image_in_which_nothing_of_the_face_is_seen_is_refused(sent):
+    avatar, z = made("flow-kpt"), code(1)
+    good = frontal_of(avatar, z)
+    for blind in (looking_away(good), replace(good, mask=torch.zeros(TINY_PHOTO))):
+        running = fit(avatar, good if sent else blind, ADAM)
+        if sent:
+            next(running)
+        with pytest.raises(InputError, match="some of the face inside the image, got none of it; check the camera"):
+            running.send(blind if sent else None)
+
+
+def test_of_headset_images_one_camera_that_sees_the_face_is_enough():
+    avatar = made("flow-hmc")
+    seen = headset_of(avatar, code(1))
+    mouth = seen.masks * torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    assert np.isfinite(next(fit(avatar, replace(seen, masks=mouth), ADAM)).energy)
+    with pytest.raises(InputError, match="some of the face inside the image"):
+        next(fit(avatar, replace(seen, masks=torch.zeros_like(mouth)), ADAM))
+
+
 def test_a_bad_observation_sent_in_ends_nothing_but_itself():
     """The error comes out of send; the caller goes on with a new fit from the last state."""
     avatar = made("flow-kpt")
