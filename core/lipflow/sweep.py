@@ -31,6 +31,7 @@ from lipflow.steering import Steering, steered
 from lipflow.training_config import TrainConfig
 from lipflow.variants import VARIANTS
 
+KILLED = "its process was killed or crashed (out of memory?)"
 TRACEBACK = "failure.txt"  # in the folder of a run that failed in a way that should not be
 _ATTEMPTS = 2  # a failed cell is tried once more
 _LOOK_SECONDS = 2.0  # between two looks at how far the running cells are
@@ -283,7 +284,7 @@ class Sweep:
         lost = list(self._running.values())
         self._running.clear()
         if len(lost) == 1:
-            yield self._failed(lost[0], "its process was killed or crashed (out of memory?)")
+            yield self._failed(lost[0], KILLED)
         else:
             self._alone |= {cell.folder for cell in lost}
             self._waiting += lost

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numba
@@ -158,6 +160,26 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(runs: list[Run], frames: 
     assert "first seed" in second
     assert RunEvaluation.read(runs[0].folder / "evaluation") is not None
     assert sorted(path.name for path in runs[1].folder.iterdir() if "evaluation" in path.name) == []
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Frames that end the process that reads them, as the system does where memory runs out."""
+
+    @property
+    def packed(self) -> PackedCapture:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_of_runs_that_a_killed_process_took_along_only_the_guilty_one_fails(
+    runs: list[Run], frames: EvaluationFrames
+) -> None:
+    runs[0] = replace(runs[0], subject="bob")
+    cheap = replace(CONFIG, tables=(1,), impoverish=False)
+    outcome = last(evaluate_runs(runs, {"ann": frames, "bob": Deadly()}, cheap, jobs=2))
+    assert outcome.failed == (f"{runs[0].folder}: its process was killed or crashed (out of memory?)",)
+    assert [run.folder for run, _ in outcome.evaluations] == [run.folder for run in runs[1:]]
 
 
 def test_what_a_killed_evaluation_left_is_removed(runs: list[Run], frames: EvaluationFrames) -> None:

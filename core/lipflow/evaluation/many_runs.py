@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass
 from itertools import groupby
 
 import numba
 import torch
-from joblib import Parallel, delayed, parallel_config
 
 from lipflow.checks import InputError
 from lipflow.evaluation.evaluating import EvaluationConfig, Fits, RunEvaluation, evaluate_run
 from lipflow.evaluation.frames import EvaluationFrames
 from lipflow.evaluation.runs import Run
+from lipflow.sweep import KILLED, processes
+
+Task = tuple[int, Run, EvaluationFrames, EvaluationConfig, Fits | None, str]  # what ``_outcome`` takes
+Outcome = tuple[int, RunEvaluation | str]  # of the task of that number: an evaluation, or why there is none
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def evaluate_runs(
     failed: list[str] = []
     total = len(order)
 
-    def tasks(of: list[Run]) -> Iterator[tuple[int, Run, EvaluationFrames, EvaluationConfig, Fits | None, str]]:
+    def tasks(of: list[Run]) -> Iterator[Task]:
         for run in of:
             yield order.index(run), run, frames[run.subject], config, chosen.get(_family(run)), device
 
@@ -121,18 +125,47 @@ def _family(run: Run) -> tuple[str, str]:
     return run.subject, run.variant.name
 
 
-def _outcomes(tasks: list[tuple], jobs: int) -> Iterator[tuple[int, RunEvaluation | str]]:
-    """Work through tasks, as each ends; in this process or in others, on one thread each."""
+def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
+    """Work through tasks, as each ends; in this process or in others, on one thread each.
+
+    A process that is killed takes along all that run: each of those is tried once more by itself, which shows whose
+    fault it was, and the others go on.
+    """
     if jobs == 1:
         yield from (_outcome(*task) for task in tasks)
         return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_outcome)(*task) for task in tasks)
+    waiting = list(tasks)
+    while waiting:
+        for task in (yield from _until_killed(waiting, jobs)):
+            if (yield from _until_killed([task], 1)):
+                yield task[0], KILLED
+
+
+def _until_killed(waiting: list[Task], jobs: int) -> Generator[Outcome, None, list[Task]]:
+    """Take from ``waiting`` and work, ``jobs`` at once, until nothing is left or a process is killed: returns what ran
+    then and has not ended."""
+    running: dict[Future[Outcome], Task] = {}
+    with processes(min(jobs, len(waiting))) as pool:
+        while waiting or running:
+            try:
+                while waiting and len(running) < jobs:
+                    running[pool.executor.submit(_outcome, *waiting[0])] = waiting[0]
+                    del waiting[0]
+            except BrokenExecutor:
+                break
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                if not isinstance(future.exception(), BrokenExecutor):
+                    del running[future]
+                    yield future.result()
+            if any(future in running for future in ended):
+                break
+    return list(running.values())
 
 
 def _outcome(
     index: int, run: Run, frames: EvaluationFrames, config: EvaluationConfig, fits: Fits | None, device: str
-) -> tuple[int, RunEvaluation | str]:
+) -> Outcome:
     """A run's evaluation, or in one line why there is none."""
     try:
         with one_thread():
