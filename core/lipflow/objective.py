@@ -53,8 +53,9 @@ Cycle = Callable[[LatentPrior, Latent, Tensor | None, float, Tensor], Tensor]
 
 
 def _jittered(prior: LatentPrior, codes: Latent, h: Tensor | None, jitter: float, noise: Tensor) -> Tensor:
-    spread = torch.exp(codes.log_sigma_p).detach()  # the image loss is not to shrink σp through the jitter's size
-    return prior.to_decoder(codes.u + jitter * spread * noise, h)
+    # The image loss sees σp here: u, μp and σp may be scaled together at no cost, and where the jitter did not follow,
+    # it drove u away from its own size without end (σp reached its cap, e^5).
+    return prior.to_decoder(codes.u + jitter * torch.exp(codes.log_sigma_p) * noise, h)
 
 
 CYCLES: dict[str, Cycle] = {

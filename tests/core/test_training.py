@@ -17,12 +17,14 @@ from lipflow.avatar import Avatar
 from lipflow.capture.multiface import open_capture
 from lipflow.capture.packed import PackedCapture, pack
 from lipflow.checks import InputError
+from lipflow.objective import CYCLES, Latent
 from lipflow.serial import from_json
 from lipflow.training import Training
 from lipflow.training_config import TrainConfig, one_cycle
 from lipflow.training_start import mesh_pca
 from lipflow.variants import PARTS, VARIANTS
 from support.random_avatar import stir_prior
+from support.tiny_avatar import tiny_avatar
 from support.tiny_capture import write_tiny_capture
 
 PACK: dict[str, Any] = {"texture": 32, "photo": (48, 32), "hmc": (30, 40)}
@@ -106,6 +108,27 @@ class TestTrap3TheFlowCycleIsAnIdentity:
         assert learners(training, terms(training)["texture"]) == ALL
         silent = started("lip-flow-kpt", packed, dam, cycle="jittered", jitter=0.0)
         assert learners(silent, terms(silent)["texture"]) == Q_AND_D
+
+    def test_the_jitter_grows_with_u_so_that_nothing_is_gained_by_its_size(self) -> None:
+        """P scaled with all that lies in it, σp too, decodes to the same: else u would grow without end."""
+        avatar = tiny_avatar("lip-flow-kpt-jittered")
+        z, noise = torch.randn(4, avatar.config.latent), torch.randn(4, avatar.config.latent)
+        h = avatar.context(torch.rand(4, 136, 2))
+        scale = torch.tensor(1.0, requires_grad=True)
+
+        class Scaled:
+            """The prior's flow, followed by a factor."""
+
+            @staticmethod
+            def to_decoder(u: Tensor, h: Tensor) -> Tensor:
+                return avatar.prior.to_decoder(u / scale, h)
+
+        u, _ = avatar.prior.to_prior(z, h)
+        mu, log_sigma = avatar.prior.base(h)
+        nothing = torch.zeros(4)
+        codes = Latent(mu, log_sigma, z, scale * u, nothing, scale * mu, log_sigma + scale.log())
+        CYCLES["jittered"](Scaled(), codes, h, 0.3, noise).square().sum().backward()
+        assert abs(float(scale.grad)) < 1e-3 * float(z.square().sum())
 
 
 @pytest.mark.parametrize("variant", ["lip-flow-hmc", "lip-flow-kpt-decode-p", "dam-reg-kpt", "dam-enc-hmc"])

@@ -37,8 +37,8 @@ for _driving in ("hmc", "kpt"):
         f"{_flow}-no-cycle": (Q_AND_D, {"encoder", *PRIOR}),
         f"{_flow}-literal": (Q_AND_D, {"encoder", *PRIOR}),
         f"{_flow}-mc-kl": (Q_AND_D, {"encoder", *PRIOR}),
-        # σp of the jitter is held fixed, and μp plays no part in the way there and back.
-        f"{_flow}-jittered": ({*Q_AND_D, "driver", "flow"}, {"encoder", *PRIOR}),
+        # The jitter has σp's size; μp plays no part in the way there and back.
+        f"{_flow}-jittered": ({*Q_AND_D, *PRIOR}, {"encoder", *PRIOR}),
         f"{_flow}-decode-p": ({*Q_AND_D, *PRIOR}, {"encoder", *PRIOR}),
         f"{_flow}-standard-normal": (Q_AND_D, {"encoder", "driver", "flow"}),
     }
