@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,23 @@ def test_steps_that_were_lost_to_a_kill_come_again_once(tmp_path: Path) -> None:
     write(tmp_path, range(4, 9), purge=4, name="z")
     assert log.read()
     assert log.curves()["train/loss"].steps.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_long_log_takes_little_memory_and_its_pace_is_that_of_the_last_moments(tmp_path: Path) -> None:
+    """A window that is open for as long as a training goes on shows it all the time."""
+    with SummaryWriter(str(tmp_path)) as board:
+        for step in range(6000):
+            board.add_scalar("train/loss", 0.1 + step, 1000 + step, walltime=step * (1.0 if step < 5900 else 3.0))
+    log = TrainingLog(tmp_path)
+    tracemalloc.start()
+    log.read()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 40 * 6000
+    curve = log.curves()["train/loss"]
+    assert curve.steps.tolist() == list(range(1000, 7000))
+    assert curve.values == pytest.approx([0.1 + step for step in range(6000)])
+    assert log.seconds_per_step == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize("cut", [1, 9, 13, 30])
