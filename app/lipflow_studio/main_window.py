@@ -169,6 +169,7 @@ class MainWindow(QMainWindow):
             return
         self.session.preferences.set("geometry", self.saveGeometry())
         self.session.preferences.set("layout", self.saveState(LAYOUT_VERSION))
+        self.hide()  # a training may take seconds to save its checkpoint
         self.session.close()
         self.head.canvas.close_gl()
         super().closeEvent(event)

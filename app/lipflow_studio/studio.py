@@ -22,13 +22,14 @@ from lipflow.rendering import warm_up
 from lipflow_studio import dialogs, theme
 from lipflow_studio.document import Picture
 from lipflow_studio.main_window import MainWindow
-from lipflow_studio.memory import Memory, share_arenas
+from lipflow_studio.memory import Memory, keep_for_good, keep_what_came, share_arenas
 from lipflow_studio.metrics import Heartbeat, Latency, process_age
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
+from lipflow_studio.workers import come_after_the_window
 
 SWITCH_S = 0.0005  # how long a worker may keep the interpreter from the window; Python's own is 5 ms
 
@@ -133,11 +134,12 @@ def make_studio(
         log.info("First face after %.1f s; %s draws it", studio.start_to_face_s, window.head.canvas.gl_name)
         studio.heartbeat.start()
         # No daemon: ended in the middle of a compilation, it would take the process down with it.
-        threading.Thread(target=warm_up, name="lipflow-warm-up").start()
+        threading.Thread(target=_load_renderer, name="lipflow-warm-up").start()
 
     session.observation_sent.connect(studio.latency.sent)
     window.head.canvas.drawn.connect(studio.latency.drawn)
     window.head.first_face.connect(first_face)
+    session.closed.connect(studio.heartbeat.stop)  # a window that is gone, while a training saves, does not stall
     window.show()
     if folder is not None:
         _report_the_unexpected(session)
@@ -152,11 +154,18 @@ def make_application() -> QApplication:
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     sys.setswitchinterval(SWITCH_S)
     share_arenas()
+    keep_for_good()
     application = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(application, QApplication)
     application.setOrganizationName("LiP-Flow")
     application.setApplicationName("LiP-Flow Studio")
     return application
+
+
+def _load_renderer() -> None:
+    come_after_the_window()
+    warm_up()
+    keep_what_came()
 
 
 def _report_the_unexpected(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from lipflow_studio.parts.posterior import Posterior
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.session import Session
+from lipflow_studio.studio import Studio
 
 MakeWindow = Callable[[Session], MainWindow]
 
@@ -185,3 +187,22 @@ def test_closing_at_any_moment_leaves_nothing(
     qtbot.wait(30)
     assert not session.loading
     assert {path.name for path in tmp_path.iterdir()} <= {"s.json"}  # that no thread is left is checked for every test
+
+
+def test_the_window_goes_before_what_runs_has_ended(session: Session, make_window: MakeWindow) -> None:
+    """A training saves its checkpoint first: a window that hangs on the screen meanwhile would seem to be stuck."""
+    window, seen = make_window(session), []
+    assert window.isVisible()
+    session.closed.connect(lambda: seen.append(window.isVisible()))
+    window.close()
+    assert seen == [False]
+
+
+def test_stalls_are_measured_until_the_window_goes(qtbot: QtBot, studio: Studio) -> None:
+    wait_for(qtbot, lambda: studio.start_to_face_s is not None)
+    studio.heartbeat.start()
+    studio.close()
+    before = studio.heartbeat.worst_ms
+    time.sleep(0.2)  # as long as a training needs to save
+    qtbot.wait(20)
+    assert studio.heartbeat.worst_ms == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import numpy as np
@@ -33,3 +34,19 @@ def test_where_the_system_says_nothing_nothing_is_claimed(monkeypatch: pytest.Mo
     monkeypatch.setattr(memory, "STATM", memory.Path("/nowhere"))
     assert memory.resident_mb() is None
     assert memory.Memory().summary() == {}
+
+
+def test_what_is_kept_for_good_is_searched_no_more() -> None:
+    assert gc.get_freeze_count() == 0
+    memory.keep_what_came()  # in a process that did not begin so
+    assert gc.get_freeze_count() == 0
+    try:
+        memory.keep_for_good()
+        kept = gc.get_freeze_count()
+        assert kept > 100_000
+        assert len(gc.get_objects()) < 0.01 * kept
+        loaded = [[i] for i in range(5000)]
+        memory.keep_what_came()
+        assert gc.get_freeze_count() > kept + 0.9 * len(loaded)
+    finally:
+        gc.unfreeze()
