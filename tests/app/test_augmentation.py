@@ -10,7 +10,7 @@ import pytest
 import torch
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_fit
+from conftest import PATIENCE_MS, wait_for, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.capture import FrameId, open_capture
 from lipflow.capture.headset import Headset, HeadsetAugmentation
@@ -263,7 +263,7 @@ def test_a_script_plays_it(qtbot: QtBot, part: Augmentation) -> None:
         {"wait_for": "load"},
     ]
     player = Player(part.session, steps, part.session)
-    with qtbot.waitSignal(player.finished, timeout=30_000):
+    with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
         player.start()
     assert part.session.headset.recipe.augmentation == HeadsetAugmentation(0.5, 0.0, 0.5)
     assert part.session.headset.recipe.seed == 1

@@ -13,7 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QTreeWidgetItem
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
 from lipflow.capture import FrameId, open_capture
 from lipflow.checks import InputError
 from lipflow_studio import capture_work, theme
@@ -394,7 +394,7 @@ def test_a_script_waits_for_what_it_opens(qtbot: QtBot, hmc_session: Session, ro
         {"wait_for": "fit"},
     ]
     player = Player(hmc_session, steps, hmc_session)
-    with qtbot.waitSignal(player.finished, timeout=60_000):
+    with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
         player.start()
     assert hmc_session.problem is None
     assert hmc_session.part(Captures).frame == FrameId("E004_Jaw", 118)

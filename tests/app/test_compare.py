@@ -19,7 +19,7 @@ from pytestqt.qtbot import QtBot
 from test_views import drag
 
 import lipflow.embedded
-from conftest import wait_for, wait_for_face
+from conftest import PATIENCE_MS, wait_for, wait_for_face
 from lipflow.avatar import Avatar
 from lipflow.capture import FrameId
 from lipflow.checks import InputError
@@ -127,7 +127,7 @@ def test_scripts_wait_until_all_fits_have_ended(qtbot: QtBot, compared: Session)
     ]
     for more in ([], [{"command": "compare.restart"}, {"wait_for": "compare"}]):
         player = script.Player(compared, steps + more, compared)
-        with qtbot.waitSignal(player.finished, timeout=30_000):
+        with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
             player.start()
         assert part.at_rest
         assert any(update is not None and update.running for update in seen)
@@ -462,7 +462,7 @@ def test_a_script_compares_headless(qtbot: QtBot, session: Session, dam_file: Pa
         {"command": "compare.set_split", "args": [0.4]},
     ]
     player = script.Player(session, steps)
-    with qtbot.waitSignal(player.finished, timeout=30_000):
+    with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
         player.start()
     update = wait_for_rest(qtbot, session)
     assert len(update.standings) == 2

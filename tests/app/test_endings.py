@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for
+from conftest import PATIENCE_S, wait_for
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.session import Session
 
@@ -44,7 +44,6 @@ def begin(*args):
 program.make_studio = begin
 sys.exit(program.main(sys.argv[1:]))
 """
-PATIENCE_S = 60.0  # for a start and an end; a machine under load takes its time
 
 Start = Callable[..., subprocess.Popen[str]]
 

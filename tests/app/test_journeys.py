@@ -25,7 +25,7 @@ from pytestqt.qtbot import QtBot
 from safetensors.numpy import save_file
 
 import lipflow.embedded
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, PATIENCE_S, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.priors.flow import Conditioner
 from lipflow_studio import demo, demo_inputs, script
@@ -288,7 +288,7 @@ def test_a_recorded_session_can_be_played_again(qtbot: QtBot, studio: Studio, tm
     ]
     (tmp_path / "s.json").write_text(json.dumps(steps))
     player = script.Player(studio.session, script.load(tmp_path / "s.json", Session.known_commands()), studio.session)
-    with qtbot.waitSignal(player.finished, timeout=60_000):
+    with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
         player.start()
     assert studio.session.camera.azimuth == -50.0
     wait_for_fit(qtbot, studio.session)
@@ -297,7 +297,7 @@ def test_a_recorded_session_can_be_played_again(qtbot: QtBot, studio: Studio, tm
     again = script.Player(
         studio.session, script.load(tmp_path / "again.json", Session.known_commands()), studio.session
     )
-    with qtbot.waitSignal(again.finished, timeout=60_000):
+    with qtbot.waitSignal(again.finished, timeout=PATIENCE_MS):
         again.start()
     wait_for(qtbot, lambda: not studio.session.loading)
     wait_for_fit(qtbot, studio.session)
@@ -311,7 +311,7 @@ def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"XDG_CONFIG_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 
@@ -345,7 +345,7 @@ def test_all_journeys_go_by_a_script_without_a_display(
         env=bare | {"XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("drag.obj", "headset.npz", "trained.obj"))
@@ -392,7 +392,7 @@ def test_journey_6_headless(tiny_capture_dir: Path, headset_files: list[Path], t
     written = json.dumps([[str(word) for word in command] for command in commands])
     bare = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, written], env=bare, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", COMMANDS, written], env=bare, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr
     fits = sorted(tmp_path.glob("fit-*"))

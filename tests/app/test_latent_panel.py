@@ -11,7 +11,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QBoxLayout
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face
+from conftest import PATIENCE_MS, wait_for, wait_for_face
 from lipflow_studio import theme
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.latent_panel import LatentPanel
@@ -343,7 +343,7 @@ def test_the_window_has_it_as_a_tab_and_its_keys(qtbot: QtBot, session: Session,
     assert panel.isVisible()
     assert panel.controls.width() >= panel.pages.minimumSizeHint().width()
     assert window.head.height() > 0.75 * head
-    with qtbot.waitActive(window, timeout=10_000):
+    with qtbot.waitActive(window, timeout=PATIENCE_MS):
         window.activateWindow()
     panel.panes["p"].plane.setFocus()
     qtbot.keyClick(window, Qt.Key.Key_K)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face
+from conftest import PATIENCE_S, wait_for, wait_for_face
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.session import Session
@@ -242,7 +242,8 @@ recovery.autosave()
 while not list(Path({str(tmp_path)!r}).glob("[!.]*.lipflow")): app.processEvents()
 os.kill(os.getpid(), 9)
 """
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, timeout=60)
+    offscreen = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", script], env=offscreen, timeout=PATIENCE_S)
     assert done.returncode == -9
     session = begin(qtbot, tmp_path)
     assert session.part(Recovery).lost is not None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, PATIENCE_S, wait_for, wait_for_face, wait_for_fit
 from lipflow.checks import InputError
 from lipflow_studio import script
 from lipflow_studio.actions import open_files
@@ -28,7 +28,7 @@ def play(qtbot: QtBot, session: Session, steps: list[object], folder: Path) -> N
     """As a file, so that it is checked, too."""
     (folder / "steps.json").write_text(json.dumps(steps))
     player = script.Player(session, script.load(folder / "steps.json", KNOWN), session)
-    with qtbot.waitSignal(player.finished, timeout=60_000):
+    with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
         player.start()
 
 
@@ -207,7 +207,7 @@ def test_a_script_plays_without_a_display(avatar_files: dict[str, Path], tmp_pat
         env=bare | {"XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "m.json").read_text())

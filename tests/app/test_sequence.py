@@ -14,7 +14,7 @@ from PIL import Image
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_fit
+from conftest import PATIENCE_MS, wait_for, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.export_codes import load_codes
 from lipflow.observation_files import save_camera
@@ -427,7 +427,7 @@ def test_a_script_plays_a_sequence(qtbot: QtBot, hmc_session: Session, folder: P
         {"wait_for": "played"},
     ]
     player = Player(hmc_session, steps, hmc_session)
-    with qtbot.waitSignal(player.finished, timeout=60_000):
+    with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
         player.start()
     part = hmc_session.part(Sequences)
     assert hmc_session.problem is None

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
 from lipflow_studio.document import Source, Status
 from lipflow_studio.session import Session
 
@@ -28,7 +28,7 @@ def distance(session: Session, index: int = 0) -> float:
 
 
 def test_an_opened_avatar_shows_its_face_without_any_click(qtbot: QtBot, empty_session: Session) -> None:
-    with qtbot.waitSignals([empty_session.avatar_changed, empty_session.picture_changed], timeout=30_000):
+    with qtbot.waitSignals([empty_session.avatar_changed, empty_session.picture_changed], timeout=PATIENCE_MS):
         empty_session.open_avatar("tiny-kpt")
     wait_for_face(qtbot, empty_session)
     assert empty_session.avatar_info.name == "tiny-kpt"

@@ -13,7 +13,7 @@ from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for_face
+from conftest import wait_for, wait_for_face
 from lipflow_studio import demo, theme
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.parts.desk import Desk
@@ -28,6 +28,8 @@ Doctor = Callable[[Image, Layout], None]
 def window(qtbot: QtBot, studio: Studio) -> MainWindow:
     """With a face in it, at rest."""
     wait_for_face(qtbot, studio.session)
+    wait_for(qtbot, lambda: studio.start_to_face_s is not None)
+    wait_for(qtbot, lambda: np.array_equal(photograph(studio.window), photograph(studio.window)))
     return studio.window
 
 

@@ -14,7 +14,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
 from lipflow.runs import AVATAR, CHECKPOINT, CODES, RECORD, SAMPLE, holder
 from lipflow.serial import to_json
 from lipflow.training_config import TrainConfig
@@ -397,7 +397,7 @@ def test_journey_3_train_look_and_use_the_model(
     structure.check(window, "train/1-form", tmp_path)
     qtbot.mouseClick(panel.train_button, Qt.MouseButton.LeftButton)
     folder = training.job().folder
-    qtbot.waitUntil(lambda: states(training) == [RunState.RUNNING], timeout=120_000)
+    qtbot.waitUntil(lambda: states(training) == [RunState.RUNNING], timeout=PATIENCE_MS)
     wait_for(qtbot, lambda: training.view is not None and training.view.sample is not None)
     wait_for(qtbot, lambda: len(view.plots[0].drawn()) == 5)
     assert panel.list.count() == 1
