@@ -287,3 +287,23 @@ def test_the_command_lays_out_anew_and_fills_a_readme(tmp_path: Path, capsys: py
     with pytest.raises(InputError, match="results"):
         ReportCommand(tmp_path, readme=readme).run()
     assert readme.read_text() == "no markers\n"
+
+
+def test_a_readme_needs_no_exhibits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A clone has the results, and a report with pictures whose source it does not have: that report stays."""
+    results = _small(example_results(tables=(2, 3)))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    (tmp_path / "report.html").write_text("with faces")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    ReportCommand(tmp_path, readme=readme, tables=(2,)).run()
+    assert markdown_table(results, (2,)) in readme.read_text()
+    assert (tmp_path / "report.html").read_text() == "with faces"
+    said = capsys.readouterr()
+    assert said.out == f"{readme}\n"
+    assert said.err.count("\n") == 1
+    assert "exhibits.npz" in said.err
+    with pytest.raises(InputError, match=r"expected a file, got none there.*--no-exhibits"):
+        ReportCommand(tmp_path).run()
+    ReportCommand(tmp_path, exhibits=False).run()
+    assert (tmp_path / "report.html").read_text() == render_report(results, NOTHING)

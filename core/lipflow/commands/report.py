@@ -19,19 +19,27 @@ class Report:
     """Lay out report.html anew from what `lipflow evaluate` wrote; nothing is fitted or measured again."""
 
     folder: tyro.conf.Positional[Path]
-    """Folder that holds results.json and exhibits.npz."""
+    """Folder that holds results.json, and exhibits.npz for the report's faces, fitting curves and latent planes."""
     readme: Path | None = None
     """A Markdown file: what stands between its lines <!-- results --> and <!-- /results --> becomes the tables."""
     tables: tuple[int, ...] = (2, 3)
     """Which tables go into the Markdown file."""
+    exhibits: bool = True
+    """Whether report.html shows what exhibits.npz holds."""
 
     def run(self) -> None:
         # matplotlib is loaded only where something is drawn
         from lipflow.evaluation.exhibits import FILE, Exhibits
-        from lipflow.evaluation.report import RESULTS, markdown_table, read_results, save_report
+        from lipflow.evaluation.report import REPORT, RESULTS, markdown_table, read_results, save_report
 
         results = read_results(self.folder / RESULTS)
-        written = [save_report(results, Exhibits.load(self.folder / FILE), self.folder)]
+        written: list[Path] = []
+        if self.exhibits and self.readme is not None and not (self.folder / FILE).exists():
+            left = "its faces, curves and latent planes; --no-exhibits lays it out without them"
+            sys.stderr.write(f"{self.folder / REPORT}: left as it is, since there is no {FILE} with {left}\n")
+        else:
+            exhibits = Exhibits.load(self.folder / FILE) if self.exhibits else Exhibits("", (), (), ())
+            written.append(save_report(results, exhibits, self.folder))
         if self.readme is not None:
             _insert(self.readme, markdown_table(results, self.tables))
             written.append(self.readme)

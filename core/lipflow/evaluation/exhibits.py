@@ -129,8 +129,11 @@ class Exhibits:
         """Read what ``save`` wrote.
 
         Raises:
-            InputError: if the file is damaged or another's.
+            InputError: if the file is missing, damaged or another's.
         """
+        if not path.exists():
+            mend = "`lipflow evaluate` makes it from the runs and captures; `lipflow report --no-exhibits` needs none"
+            raise InputError(f"exhibits {path}", expected="a file", got="none there", mend=mend)
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
