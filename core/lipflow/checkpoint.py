@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from lipflow.checks import InputError
 from lipflow.files import replacing
 
 KEY = "lipflow"  # of the JSON body in the file's metadata
+DIGEST = "blake2b"  # in the body: of all else in the file; files that were written before there was one have none
 # safetensors' words for what the system refused.
 REFUSED = re.compile(r"(?P<words>[^:]*) \(os error (?P<number>\d+)\)")
 
@@ -29,8 +31,19 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], body: dict[str, Any]) -
         OSError: if the place cannot be written to, or is full.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps({**body, DIGEST: _digest(plain, body)}, allow_nan=False)
     with replacing(path) as beside, _system_errors():
-        save_file(plain, beside, metadata={KEY: json.dumps(body, allow_nan=False)})
+        save_file(plain, beside, metadata={KEY: text})
+
+
+def _digest(tensors: dict[str, Tensor], body: dict[str, Any]) -> str:
+    """What tells a file from one with a byte changed; safetensors itself notices only changed sizes."""
+    digest = hashlib.blake2b(json.dumps(body).encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -49,9 +62,12 @@ def load_tensors(path: Path, *, what: str, kind: str) -> tuple[dict[str, Tensor]
     """Read a file that ``save_tensors`` wrote with ``body["format"] == kind``; floats must be finite.
 
     Raises:
-        InputError: one line, if the file is missing, truncated, of another kind, or holds NaN or infinity.
+        InputError: one line, if the file is missing, truncated, changed, of another kind, or holds NaN or infinity.
     """
-    tensors, body = _read(path, what, kind, with_tensors=True)
+    tensors, body, written = _read(path, what, kind, with_tensors=True)
+    if written is not None and written != _digest(tensors, body):
+        got, mend = "a damaged file: its checksum is another", "copy it anew from where it was whole"
+        raise InputError(f"{what} {path}", expected="what was saved", got=got, mend=mend)
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"{what} {path}, {key}", expected="finite numbers", got="NaN or infinity")
@@ -67,7 +83,10 @@ def load_body(path: Path, *, what: str, kind: str) -> dict[str, Any]:
     return _read(path, what, kind, with_tensors=False)[1]
 
 
-def _read(path: Path, what: str, kind: str, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(
+    path: Path, what: str, kind: str, *, with_tensors: bool
+) -> tuple[dict[str, Tensor], dict[str, Any], object | None]:
+    """Tensors, body, and the digest that the file says it has."""
     name = f"{what} {path}"
     try:
         with safe_open(path, framework="pt") as file:
@@ -83,7 +102,7 @@ def _read(path: Path, what: str, kind: str, *, with_tensors: bool) -> tuple[dict
     if not isinstance(body, dict) or body.get("format") != kind:
         found = body.get("format") if isinstance(body, dict) else None
         raise InputError(name, expected=f"a {kind} file", got=found or "a safetensors file from elsewhere")
-    return tensors, body
+    return tensors, body, body.pop(DIGEST, None)
 
 
 def take(tensors: dict[str, Tensor], key: str, shape: tuple[int | None, ...], dtype: torch.dtype, what: str) -> Tensor:

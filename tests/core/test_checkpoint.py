@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
-from lipflow.checkpoint import load_tensors, save_tensors
+from lipflow.checkpoint import load_body, load_tensors, save_tensors
+from lipflow.checks import InputError
 from support.full_disk import full_disk
 
 BODY = {"format": "test"}
@@ -45,3 +48,28 @@ def test_other_errors_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("lipflow.checkpoint.save_file", refuse)
     with pytest.raises(SafetensorError):
         save_tensors(tmp_path / "x.safetensors", TENSORS, BODY)
+
+
+def test_a_changed_byte_is_noticed_and_files_from_before_are_read(tmp_path: Path) -> None:
+    path, body = tmp_path / "x.safetensors", {**BODY, "scale": 0.1, "names": ["ä", "b"], "none": None, "few": 3}
+    tensors = {
+        **TENSORS,
+        "half": torch.ones(3).half(),
+        "one": torch.tensor(2),
+        "no": torch.zeros(0, 2, dtype=torch.uint8),
+    }
+    save_tensors(path, tensors, body)
+    read, told = load_tensors(path, what="tensors", kind="test")
+    assert told == load_body(path, what="tensors", kind="test") == body
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
+    whole = path.read_bytes()
+    again = tmp_path / "y.safetensors"
+    save_tensors(again, dict(reversed(tensors.items())), body)
+    assert again.read_bytes() == whole
+    for place in (whole.index(b"0.1") + 2, len(whole) - 20_000, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(InputError, match=r"x\.safetensors.*(checksum|finite)") as refused:
+            load_tensors(path, what="tensors", kind="test")
+        assert "\n" not in str(refused.value)
+    save_file(tensors, path, metadata={"lipflow": json.dumps(body)})
+    assert load_tensors(path, what="tensors", kind="test")[1] == body
