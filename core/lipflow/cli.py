@@ -82,8 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A full disk, a read-only folder: the user's to mend, and nothing is left half-written.
         sys.stderr.write(f"lipflow: {error.filename or 'file'}: {error.strerror or error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("lipflow: stopped; run the same command again to go on where it can be resumed\n")
+    except KeyboardInterrupt as stop:
+        told = str(stop) or "what can be resumed goes on with the same command (train: and --resume)"
+        sys.stderr.write(f"lipflow: stopped; {told}\n")
         return 130
     return 0
 

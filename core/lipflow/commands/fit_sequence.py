@@ -1,15 +1,20 @@
-"""``lipflow fit-sequence``: fit an avatar's codes to observations in time, each from the face before."""
+"""``lipflow fit-sequence``: fit an avatar's codes to observations in time, each from the face before; stop whenever,
+the same command goes on."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import sys
-from collections.abc import Generator
-from dataclasses import dataclass
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import tyro
 
 from lipflow.avatar import Avatar
@@ -17,7 +22,7 @@ from lipflow.commands.fit import config_for
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
-from lipflow.export_codes import CODE_FORMATS, CodeSequence, save_codes
+from lipflow.export_codes import CodeSequence, load_codes, save_codes
 from lipflow.export_video import VideoConfig, code_video
 from lipflow.files import write_json
 from lipflow.fitting import FitState, fit
@@ -26,6 +31,8 @@ from lipflow.observations import FrontalObservation, HmcObservation, KeypointObs
 from lipflow.sequence_files import Frame, FrameSequence, Photograph, open_sequence
 
 VIDEO_FPS = 25.0  # where the sequence does not say
+CODES, TABLE, METRICS = "codes.npz", "codes.csv", "metrics.json"
+_SAVE_SECONDS = 5.0  # between two moments from which a killed fit can go on
 
 
 @dataclass(frozen=True)
@@ -51,27 +58,41 @@ class FitSequence:
     """Where to fit."""
 
     def run(self) -> None:
-        avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.device))
+        file = find_avatar(self.avatar)
+        avatar = Avatar.load(file).for_inference().to(choose_device(self.device))
         names = None if avatar.landmarks is None else avatar.landmarks.names
         with contextlib.closing(open_sequence(self.sequence, names)) as sequence:
-            states: list[FitState] = []
-            follow(self._fits(avatar, sequence, states), "fit", "frame", lambda done: (done, sequence.length))
+            fitted = FittedFrames.begun(self.out, self._about(file))
+            try:
+                follow(self._fits(avatar, sequence, fitted), "fit", "frame", lambda done: (done, sequence.length))
+            except KeyboardInterrupt:
+                done = f"{len(fitted.codes)} of {sequence.length} frames are in {self.out}"
+                raise KeyboardInterrupt(f"{done}, and the same command goes on from there") from None
+            finally:
+                fitted.save(whole=True)
             fps = sequence.fps or VIDEO_FPS
-        codes = np.stack([state.z for state in states])
-        self.out.mkdir(parents=True, exist_ok=True)
-        for suffix in CODE_FORMATS:
-            save_codes(self.out / f"codes{suffix}", CodeSequence.of(codes, "frame"))
         if self.video:
+            codes = np.stack(fitted.codes)
             config = VideoConfig(fps=max(1, round(fps)), seconds=len(codes) / fps, hold=0.0)
             video = code_video(self.out / "faces.mp4", avatar, codes, config)
             follow(video, "video", "picture", lambda state: (state.done, state.total))
-        write_json(self.out / "metrics.json", {"frames": [_figures(k, state) for k, state in enumerate(states)]})
-        converged = sum(state.converged for state in states)
-        sys.stdout.write(f"{self.out}: {len(states)} frames, {converged} of them converged\n")
+        converged = sum(frame["converged"] for frame in fitted.figures)
+        sys.stdout.write(f"{self.out}: {len(fitted.codes)} frames, {converged} of them converged\n")
 
-    def _fits(self, avatar: Avatar, sequence: FrameSequence, states: list[FitState]) -> Generator[int, None, None]:
+    def _about(self, avatar: Path) -> str:
+        """Names what is fitted to what, and how."""
+        files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in self._files(avatar)]
+        about = json.dumps([files, self.iterations, self.prior_weight, self.likelihood])
+        return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+    def _files(self, avatar: Path) -> Iterator[Path]:
+        yield avatar
+        for given in self.sequence:
+            yield from sorted(path for path in given.rglob("*") if path.is_file()) if given.is_dir() else [given]
+
+    def _fits(self, avatar: Avatar, sequence: FrameSequence, fitted: FittedFrames) -> Generator[int, None, None]:
         """Fits frame after frame, the first one from where the config starts; yields how many are done."""
-        for index in range(sequence.length):
+        for index in range(len(fitted.codes), sequence.length):
             observation = observation_of(sequence.frame(index), avatar)
             config = config_for(
                 observation,
@@ -80,9 +101,50 @@ class FitSequence:
                 iterations=self.iterations,
                 prior_weight=self.prior_weight,
             )
-            *_, last = fit(avatar, observation, config, z0=states[-1].z if states else None)
-            states.append(last)
-            yield len(states)
+            *_, last = fit(avatar, observation, config, z0=fitted.codes[-1] if fitted.codes else None)
+            fitted.add(last)
+            yield len(fitted.codes)
+
+
+@dataclass(eq=False)
+class FittedFrames:
+    """The frames that are fitted so far, kept in a folder as they come."""
+
+    folder: Path
+    about: str  # names what is fitted to what, and how
+    codes: list[npt.NDArray[np.float32]] = field(default_factory=list)  # [Z] a frame
+    figures: list[dict[str, Any]] = field(default_factory=list)  # a frame's, as metrics.json has them
+    saved: float = field(default_factory=time.monotonic)  # when
+
+    @staticmethod
+    def begun(folder: Path, about: str) -> FittedFrames:
+        """What the folder holds of the same fit, or nothing yet."""
+        try:
+            body = json.loads((folder / METRICS).read_text())
+            codes, figures = load_codes(folder / CODES).z, body["frames"]
+            count = min(len(codes), len(figures)) if body["about"] == about else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return FittedFrames(folder, about)
+        return FittedFrames(folder, about, list(codes[:count]), figures[:count])
+
+    def add(self, state: FitState) -> None:
+        """Take the next frame's fit; now and then, save."""
+        self.codes.append(state.z)
+        self.figures.append(_figures(len(self.figures), state))
+        if time.monotonic() - self.saved > _SAVE_SECONDS:
+            self.save()
+
+    def save(self, *, whole: bool = False) -> None:
+        """Write codes and figures; ``whole``: the codes as a table, too, which takes longer."""
+        count = len(self.figures)  # one less than the codes where a stop came between the two
+        if not count:
+            return
+        codes = CodeSequence.of(np.stack(self.codes[:count]), "frame")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in (CODES, TABLE) if whole else (CODES,):
+            save_codes(self.folder / name, codes)
+        write_json(self.folder / METRICS, {"about": self.about, "frames": self.figures})
+        self.saved = time.monotonic()
 
 
 def observation_of(frame: Frame, avatar: Avatar) -> Observation:

@@ -1,0 +1,86 @@
+"""``lipflow fit-sequence``: what is fitted stays fitted, however the command ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lipflow.avatar import Avatar
+from lipflow.cli import main
+from lipflow.commands import fit_sequence
+from lipflow.commands.fit_sequence import FittedFrames
+from lipflow.export_codes import load_codes
+from lipflow.fitting import FitConfig, fit
+from lipflow.observations import KeypointObservation
+from support.random_avatar import random_avatar, tiny_config
+
+FRAMES = 4
+
+
+@pytest.fixture
+def avatar(tmp_path: Path) -> Avatar:
+    made = random_avatar(tiny_config("flow", "kpt"))
+    made.save(tmp_path / "tiny.safetensors")
+    return made
+
+
+@pytest.fixture
+def command(tmp_path: Path, avatar: Avatar) -> list[str]:
+    """A fit to keypoints of a face on its way to another; what follows is its folder."""
+    assert avatar.keypoint_camera is not None
+    codes = 0.3 * torch.linspace(0, 1, FRAMES)[:, None].expand(-1, 16)
+    with torch.no_grad():
+        points = avatar.keypoint_camera.project_normalised(avatar.decode_landmarks(codes)).clamp(0, 1)
+    np.savez(tmp_path / "points.npz", keypoints=points)
+    files = [str(tmp_path / name) for name in ("tiny.safetensors", "points.npz")]
+    return ["fit-sequence", *files, "--iterations", "4", "--out"]
+
+
+def test_a_stopped_fit_goes_on_to_the_same_result(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits = 0
+
+    def stopping(*args: Any, **options: Any) -> Any:
+        nonlocal fits
+        fits += 1
+        if fits == 3:
+            raise KeyboardInterrupt
+        return fit(*args, **options)
+
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert main([*command, str(whole)]) == 0
+    monkeypatch.setattr(fit_sequence, "fit", stopping)
+    capsys.readouterr()
+    assert main([*command, str(out)]) == 130
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"2 of {FRAMES} frames are in {out}" in said
+    assert load_codes(out / "codes.csv").number.tolist() == [0, 1]
+    assert main([*command, str(out)]) == 0
+    assert fits == 3 + FRAMES - 2
+    for name in ("codes.csv", "metrics.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert main([*command, str(out)]) == 0
+    assert fits == 3 + FRAMES - 2  # nothing was left to fit
+    assert main([*command[:3], "--iterations", "3", "--out", str(out)]) == 0
+    assert fits == 3 + FRAMES - 2 + FRAMES  # another fit begins anew
+
+
+def test_frames_are_written_as_they_come(tmp_path: Path, avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_sequence, "_SAVE_SECONDS", -1.0)
+    points = torch.full((136, 2), 0.5)
+    *_, state = fit(avatar, KeypointObservation.for_avatar(avatar, points), FitConfig(iterations=1))
+    frames = FittedFrames(tmp_path / "out", "this")
+    frames.add(state)
+    frames.add(state)
+    again = FittedFrames.begun(tmp_path / "out", "this")
+    np.testing.assert_array_equal(np.stack(again.codes), np.stack([state.z] * 2))
+    assert again.figures == frames.figures
+    assert FittedFrames.begun(tmp_path / "out", "that").codes == []
+    for damage in ("", "[]", "{}"):
+        (tmp_path / "out" / "metrics.json").write_text(damage)
+        assert FittedFrames.begun(tmp_path / "out", "this").codes == []
