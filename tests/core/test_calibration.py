@@ -24,6 +24,7 @@ from lipflow.evaluation.calibration import (
     decoder_error,
     entries,
     from_json,
+    kept_entries,
     places,
     to_json,
 )
@@ -174,6 +175,19 @@ def test_the_command_fills_the_results(runs, capture_dir, tmp_path, monkeypatch)
     assert json.loads((tmp_path / FILE).read_text())["entries"] == kept["calibration"]
     (tmp_path / "results.json").write_text("[]")
     assert main([*arguments, "--frames", "2"]) == 2
+
+
+def test_results_that_are_made_anew_keep_the_calibration_of_the_same_runs(tmp_path):
+    path, found = tmp_path / "results.json", [{"variant": "lip-flow-kpt"}]
+    own, other = {"variant": "lip-flow-kpt", "seconds": 3.5}, {"variant": "dam", "seconds": 2.5}
+    assert kept_entries(path, {"runs": [own]}) is None
+    path.write_text(json.dumps({"calibration": found, "runs": [own, other]}))
+    assert kept_entries(path, {"runs": [own]}) == found
+    assert kept_entries(path, {"runs": [other, own, {**own, "seconds": 4.0}]}) == found
+    assert kept_entries(path, {"runs": [other, {**own, "seconds": 4.0}]}) is None  # trained anew
+    for nothing in ("", "[]", "{}", json.dumps({"calibration": None, "runs": [own]})):
+        path.write_text(nothing)
+        assert kept_entries(path, {"runs": [own]}) is None
 
 
 def test_mistakes_are_one_line():

@@ -13,7 +13,7 @@ import tyro
 from lipflow.capture import Capture, open_capture
 from lipflow.checks import InputError
 from lipflow.commands.evaluate import RESULTS, run_folders
-from lipflow.commands.progress import follow
+from lipflow.commands.progress import follow, tell_skipped
 from lipflow.evaluation.calibration import FILE, FORMAT, VERSION, CalibrationConfig, calibrate_run, entries
 from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
 from lipflow.evaluation.runs import Run
@@ -79,4 +79,6 @@ class Calibrate:
             first = next(run for run in runs if run.subject == subject)
             counts = FrameCounts(test=max(FrameCounts.test, self.frames))
             states = pack_frames(captures[subject], first.sizes(), counts)
-            yield subject, follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
+            made = follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
+            tell_skipped(made.packed)
+            yield subject, made

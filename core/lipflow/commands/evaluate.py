@@ -12,8 +12,9 @@ import tyro
 
 from lipflow.capture import Capture, open_capture
 from lipflow.checks import InputError
-from lipflow.commands.progress import follow
+from lipflow.commands.progress import follow, tell_skipped
 from lipflow.device import choose_device
+from lipflow.evaluation.calibration import kept_entries
 from lipflow.evaluation.evaluating import FRAMES, EvaluationConfig
 from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
 from lipflow.evaluation.judging import write_records
@@ -70,6 +71,7 @@ class Evaluate:
         if outcome.evaluations:
             records = all_records(outcome.evaluations, frames, config.tables)
             body = results(outcome.evaluations, records, config.tables, device=device)
+            body["calibration"] = kept_entries(self.out / RESULTS, body)
             write_records(self.out / FRAMES, records)
             write_json(self.out / RESULTS, body)
             report = self._report(body, [run for run, _ in outcome.evaluations], frames)
@@ -104,7 +106,9 @@ class Evaluate:
                 raise InputError("--capture", expected=subject, got=got, mend=mend)
             first = next(run for run in runs if run.subject == subject)
             states = pack_frames(captures[subject], first.sizes(config.photo), config.counts)
-            yield subject, follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
+            made = follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
+            tell_skipped(made.packed)
+            yield subject, made
 
 
 def run_folders(given: Path) -> list[Path]:

@@ -1,11 +1,14 @@
-"""Progress bars over the library's generators."""
+"""Progress bars over the library's generators, and what a person is told of their results."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from lipflow.capture.packed import PackedCapture
 
 State = TypeVar("State")
 Result = TypeVar("Result")
@@ -37,3 +40,11 @@ def follow(
     finally:
         if bar is not None:
             bar.close()
+
+
+def tell_skipped(packed: PackedCapture) -> None:
+    """Say in one line what a pack is without, if it is without any frame."""
+    if packed.skipped:
+        lost, total = len(packed.skipped), len(packed.skipped) + len(packed)
+        more = ", …" if lost > 1 else ""
+        sys.stderr.write(f"{packed.folder}: without {lost} of {total} frames ({packed.skipped[0]}{more})\n")

@@ -172,6 +172,18 @@ def _entries(judged: Sequence[tuple[Run, Calibration]], seed: int) -> Iterator[d
             }
 
 
+def kept_entries(path: Path, results: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The entries that a results.json holds, if ``results``, which is to replace it, is of the same calibrated runs."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        found, runs = before["calibration"], before["runs"]
+        calibrated = {entry["variant"] for entry in found or ()}
+        same = all(run in results["runs"] for run in runs if run["variant"] in calibrated)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if same else None
+
+
 def _samples(told: Sequence[tuple[Run, Calibration]], kind: str, level: int) -> list[Sample]:
     """One a subject, with its seeds as rows."""
     subjects = sorted({run.subject for run, _ in told})
