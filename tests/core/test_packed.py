@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -204,10 +205,41 @@ def test_damaged_frames_are_skipped_and_said(tmp_path: Path) -> None:
     assert len(packed.split("train")) == 2
     assert str(bad) in packed.skipped[0]
     torch.testing.assert_close(packed.batch([2]).vertices[0], capture.vertices(packed.frames[2]))
+    said = [state.skipped for state in pack(capture, folder=tmp_path / "pack", **SMALL)]
+    assert said[-1] == packed.skipped  # a pack that is there says it, too
     for file in root.glob("tracked_mesh/*/*.bin"):
         file.write_bytes(b"short")
     with pytest.raises(InputError, match="frames that can be read"):
         run(pack(open_capture(root), folder=tmp_path / "none", **SMALL))
+
+
+def test_a_frame_that_was_repaired_is_added(tmp_path: Path) -> None:
+    root = write_tiny_capture(tmp_path / "capture", frames=6)
+    bad = sorted(root.glob("tracked_mesh/*/*.bin"))[1:3]
+    whole = [file.read_bytes() for file in bad]
+    for file in bad:
+        file.write_bytes(b"short")
+    folder = tmp_path / "pack"
+    before = run(pack(open_capture(root), folder=folder, **SMALL))
+    bad[0].write_bytes(whole[0])
+    some = run(pack(open_capture(root), folder=folder, **SMALL))
+    assert (len(before), len(some)) == (4, 5)
+    assert [str(bad[1]) in line for line in some.skipped] == [True]
+    bad[1].write_bytes(whole[1])
+    folder.chmod(0o555)
+    assert len(run(pack(open_capture(root), folder=folder, **SMALL))) == (6 if os.access(folder, os.W_OK) else 5)
+    folder.chmod(0o755)
+    mended = run(pack(open_capture(root), folder=folder, **SMALL))
+    fresh = run(pack(open_capture(root), folder=tmp_path / "fresh", **SMALL))
+    assert mended.frames == fresh.frames
+    assert mended.skipped == ()
+    assert len({before.hash, some.hash, mended.hash}) == 3  # what was made of it is told apart
+    assert mended.key == fresh.hash == before.hash
+    for part in ("train", "val", "test"):
+        np.testing.assert_array_equal(mended.split(part), fresh.split(part))
+    a, b = mended.batch(range(6)), fresh.batch(range(6))
+    for name in ("vertices", "average_texture", "photo", "mask", "hmc"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
 
 
 def test_without_masks_and_textures_by_view(tmp_path: Path) -> None:

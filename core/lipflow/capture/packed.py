@@ -70,8 +70,9 @@ def pack(
     The default folder is named by what the pack holds, and lies in the capture's "packed", or in the capture's name
     under the folder that the environment variable LIPFLOW_PACKS names.
 
-    A finished pack of the same content is reused as it is; one that was interrupted goes on where it stopped. Frames
-    that cannot be read are skipped and said. Nothing appears under ``folder`` before it is whole.
+    A finished pack of the same content is reused; one that was interrupted goes on where it stopped. Frames that
+    cannot be read are skipped and said, and tried again whenever the pack is used. Nothing appears under ``folder``
+    before it is whole.
 
     Raises:
         InputError: if a size, a camera or a frame makes no sense, if ``folder`` holds something else or cannot be
@@ -84,14 +85,17 @@ def pack(
     folder = _folder_of_packs(capture) / packing.hash[:12] if folder is None else folder
     if folder.exists() and any(folder.iterdir()):
         packed = PackedCapture(folder)
-        if packed.hash != packing.hash:
+        if packed.key != packing.hash:
             raise InputError(
                 f"pack {folder}",
                 expected="an empty folder, or a pack of this capture at these sizes",
                 got=f"another pack (texture {packed.texture_size}, photo {packed.photo_size}, hmc {packed.hmc_size})",
                 mend="choose another folder or delete this one",
             )
-        yield PackProgress(len(packed), len(packed), 0.0, ())
+        if packed.skipped:
+            yield from packing.mend(folder, packed.missing(len(packing.ids)))
+            packed = PackedCapture(folder)
+        yield PackProgress(len(packed), len(packed), 0.0, packed.skipped)
         return packed
     yield from packing.run(folder)
     return PackedCapture(folder)
@@ -124,7 +128,9 @@ class PackedCapture:
             ) from error
 
     def _unpack(self, manifest: dict[str, Any]) -> None:
-        self.hash = str(manifest["hash"])
+        self.key = str(manifest["hash"])  # names what was to be packed
+        mended = [int(row) for row in manifest.get("mended", ())]  # frames that could be read only later
+        self.hash = f"{self.key}+{','.join(map(str, mended))}" if mended else self.key  # names what is in the pack
         self.name = str(manifest["capture"])
         config = manifest["config"]
         self.texture_size = int(config["texture"])
@@ -160,6 +166,10 @@ class PackedCapture:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def missing(self, count: int) -> list[int]:
+        """Rows of the arrays, of so many, that hold no frame."""
+        return [int(row) for row in np.setdiff1d(np.arange(count), self._rows)]
 
     def split(self, name: str) -> npt.NDArray[np.int64]:
         """Indices of the frames of "train", "val" or "test"."""

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,9 +102,7 @@ class Packing:
         start = time.monotonic()
         beside = folder.with_name(f".{folder.name}.partial")
         arrays, done = self._open(beside)
-        if self.config.hmc is not None:
-            self.headset = Headset(self.capture, size=self.config.hmc)
-        self.renderer = make_renderer(self.capture.topology)
+        self._begin()
         todo = deque(np.flatnonzero(done == 0).tolist())
         skipped: dict[int, str] = {}
         working: deque[tuple[int, Future[dict[str, np.ndarray]]]] = deque()
@@ -139,6 +137,41 @@ class Packing:
         if folder.exists():
             folder.rmdir()  # empty: pack() looked
         os.replace(beside, folder)
+
+    def mend(self, folder: Path, missing: Sequence[int]) -> Generator[PackProgress, None, None]:
+        """Try frames again that a finished pack is without: what can be read by now is added, if the pack can be
+        written to. Before the manifest names them, their rows are nobody's."""
+        if not os.access(folder, os.W_OK):
+            return
+        start, there = time.monotonic(), len(self.ids) - len(missing)
+        self._begin()
+        arrays: dict[str, np.memmap] = {}
+        skipped: dict[int, str] = {}
+        mended: list[int] = []
+        for row in missing:
+            try:
+                prepared = self._prepare(row)
+                arrays = arrays or {
+                    name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in self._shapes()
+                }
+                for name, value in prepared.items():
+                    arrays[name][row] = value
+                mended.append(row)
+            except InputError as error:
+                skipped[row] = str(error)
+            yield PackProgress(there + len(mended), len(self.ids), time.monotonic() - start, tuple(skipped.values()))
+        if mended:
+            for array in arrays.values():
+                array.flush()
+            manifest = json.loads((folder / MANIFEST).read_text())
+            manifest |= self._frames_of(sorted([*manifest["rows"], *mended]), skipped)
+            write_json(folder / MANIFEST, {**manifest, "mended": sorted([*manifest.get("mended", ()), *mended])})
+
+    def _begin(self) -> None:
+        """Make what draws frames."""
+        if self.config.hmc is not None:
+            self.headset = Headset(self.capture, size=self.config.hmc)
+        self.renderer = make_renderer(self.capture.topology)
 
     def _progress(self, done: np.memmap, skipped: dict[int, str], start: float, fresh: int = 0) -> PackProgress:
         finished = int(done.sum()) + fresh + len(skipped)
@@ -252,7 +285,6 @@ class Packing:
             raise InputError(
                 f"capture {self.capture.name}", expected="frames that can be read", got=next(iter(skipped.values()))
             )
-        frames = [self.ids[row] for row in rows]
         capture, statistics = self.capture, _statistics_at(self.capture.statistics, self.config.texture)
         keypoints = keypoint_camera(capture)
         np.savez(
@@ -268,17 +300,13 @@ class Packing:
             keypoint_camera=camera_numbers(keypoints),
             hmc_cameras=np.zeros(0) if self.headset is None else camera_numbers(self.headset.cameras),
         )
-        members = {part: set(ids) for part, ids in capture.split.items()}
         manifest = {
             "format": FORMAT,
             "hash": self.hash,
             "capture": capture.name,
             "config": asdict(self.config),
             "cameras": self.names,
-            "rows": rows,
-            "frames": [[id.segment, id.number] for id in frames],
-            "split": {part: [i for i, id in enumerate(frames) if id in members[part]] for part in SPLITS},
-            "skipped": list(skipped.values()),
+            **self._frames_of(rows, skipped),
             "arrays": {name: [list(array.shape), array.dtype.str] for name, array in arrays.items()},
             "landmarks": None if capture.landmarks is None else capture.landmarks.to_json(),
             "keypoint_size": list(keypoints.size),
@@ -286,6 +314,17 @@ class Packing:
         write_json(beside / MANIFEST, manifest)
         for name in ("packing.json", "done.npy"):
             (beside / name).unlink()
+
+    def _frames_of(self, rows: list[int], skipped: dict[int, str]) -> dict[str, Any]:
+        """Which frames a pack holds, and why it is without others, for its manifest."""
+        frames = [self.ids[row] for row in rows]
+        members = {part: set(ids) for part, ids in self.capture.split.items()}
+        return {
+            "rows": rows,
+            "frames": [[id.segment, id.number] for id in frames],
+            "split": {part: [i for i, id in enumerate(frames) if id in members[part]] for part in SPLITS},
+            "skipped": list(skipped.values()),
+        }
 
 
 def _check(capture: Capture, config: PackConfig) -> None:
