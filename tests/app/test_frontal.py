@@ -213,6 +213,8 @@ def test_an_outline_is_where_what_faces_the_camera_ends() -> None:
     assert {tuple(end) for line in lines.round().astype(int).tolist() for end in line} == {
         (40, 40), (40, 60), (60, 40), (60, 60)
     }  # fmt: skip
+    twice, smaller = np.concatenate([corners, corners / 2 - [0, 0, 20]]), np.concatenate([faces, faces + len(corners)])
+    np.testing.assert_array_equal(outline(twice.astype(np.float32), smaller, before), lines)  # hidden by the first
     behind = Camera(K, turn, torch.tensor([0.0, 0.0, -110.0]), (100, 100))
     assert len(outline(corners, faces, behind)) == 0
     np.testing.assert_array_equal(largest_piece(np.concatenate([[[8, 9, 10]], faces])), faces)

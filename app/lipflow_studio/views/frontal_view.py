@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lipflow.camera import Camera
 from lipflow.colour import DISPLAY_GAMMA
+from lipflow_studio.covering import covered
 from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, FrontalImage, Source
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
@@ -133,16 +134,21 @@ def largest_piece(faces: Faces) -> Faces:
 def outline(vertices: FloatArray, faces: Faces, camera: Camera) -> FloatArray:
     """Where a mesh's triangles [F, 3] that face a camera end: the edges [E, 2, 2], pixels, that only one of them has.
 
-    What is hidden behind others is there, too. Triangles that are not wholly before the camera are left out.
+    Edges that the mesh itself hides are none of them: the mouth has an inside. Triangles that are not wholly before
+    the camera are left out.
     """
     pixels = camera.project(torch.from_numpy(vertices)).numpy()
     corners = pixels[faces]  # [F, 3, 3]
     (ax, ay), (bx, by) = ((corners[:, k, :2] - corners[:, 0, :2]).T for k in (1, 2))
-    seen = (ax * by - ay * bx < 0) & (corners[..., 2] > 0).all(axis=1)  # counterclockwise, with rows downwards
+    ahead = (corners[..., 2] > 0).all(axis=1)
+    seen = (ax * by - ay * bx < 0) & ahead  # counterclockwise, with rows downwards
     starts, ends = faces[seen].ravel(), np.roll(faces[seen], -1, axis=1).ravel()
     # Two triangles share an edge, each in its own direction.
     single = ~np.isin(starts * len(vertices) + ends, ends * len(vertices) + starts)
-    return np.stack([pixels[starts[single], :2], pixels[ends[single], :2]], axis=1)
+    lines = np.stack([pixels[starts[single]], pixels[ends[single]]], axis=1)  # [E, 2, 3]
+    upwards = np.array([1.0, -1.0, 1.0], np.float32)
+    hidden = covered(pixels * upwards, np.ascontiguousarray(faces[ahead].T), lines.mean(axis=1) * upwards)
+    return lines[~hidden, :, :2]
 
 
 def _marked(image: FloatArray, lines: FloatArray, dots: FloatArray) -> FloatArray:
