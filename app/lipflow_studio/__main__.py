@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 from lipflow import embedded
 from lipflow.checks import InputError
 from lipflow.files import write_json
-from lipflow_studio import script
+from lipflow_studio import dialogs, script
 from lipflow_studio.commands import Step
 from lipflow_studio.document import Problem
 from lipflow_studio.endings import Ending
@@ -53,7 +53,12 @@ def _window(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tupl
     application = make_application()
     folder = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation))
     watched = not (options.script or options.screenshot or options.metrics)
-    studio = make_studio(application, avatar, QSettings(), folder) if watched else make_studio(application, avatar)
+    try:
+        studio = make_studio(application, avatar, *((QSettings(), folder) if watched else ()))
+    except Exception as error:
+        if watched:
+            dialogs.tell_no_start(error)
+        raise
     player = script.Player(studio.session, steps, parent=studio.session)
     player.due.connect(studio.latency.happened)
     if options.screenshot or (options.metrics and options.script):

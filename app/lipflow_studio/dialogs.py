@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
+import traceback
 from collections.abc import Callable
 from html import escape
 
@@ -13,6 +14,7 @@ from PySide6.QtGui import QIcon, QKeySequence
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QMessageBox, QTextBrowser, QVBoxLayout, QWidget
 
 from lipflow_studio.actions import ACTIONS, GESTURES
+from lipflow_studio.problems import describe_error
 from lipflow_studio.questions import Question
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
@@ -63,7 +65,7 @@ class About(_Sheet):
         html = (
             "<h3>LiP-Flow Studio</h3><p>Drivable face avatars with learned inference-time priors, after "
             "<i>LiP-Flow: Learning Inference-time Priors for Codec Avatars via Normalizing Flows in Latent Space</i> "
-            "(Aksan et al., ECCV 2022).</p><table>"
+            "(Aksan et al., ECCV 2022).</p><p></p><table>"
             + "".join(f"<tr><td width='190'>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in versions)
             + "</table>"
         )
@@ -97,6 +99,14 @@ def answer(parent: QWidget, question: Question) -> bool:
     box.exec()
     runs = [each.run for each, made in zip(question.answers, buttons) if made is box.clickedButton()]
     return bool(runs) and runs[0]()
+
+
+def tell_no_start(error: Exception) -> None:
+    """Say that there is no window, and why: where it was started from a menu nobody reads a terminal."""
+    box = QMessageBox(QMessageBox.Icon.Critical, "LiP-Flow Studio", "The studio could not be opened.")
+    box.setInformativeText(describe_error(error).line)
+    box.setDetailedText("".join(traceback.format_exception(error)))
+    box.exec()
 
 
 def shortcut_sheet() -> str:

@@ -112,8 +112,19 @@ def make_studio(
         settings: what is remembered between two starts; without, this one remembers nothing.
         folder: the user's data folder. With it there is somebody at the window: the session is written there every
             minute, hints are shown, and nothing is thrown away unasked.
+
+    Raises:
+        Exception: whatever the window could not be built for. No worker is left then.
     """
     session = Session(preferences=Preferences(settings))
+    try:
+        return _put_together(application, session, avatar, folder)
+    except BaseException:
+        session.close()  # a worker that goes on would keep the process from ending
+        raise
+
+
+def _put_together(application: QApplication, session: Session, avatar: str, folder: Path | None) -> Studio:
     version, python = importlib.metadata.version("lipflow-studio"), platform.python_version()
     log.info("LiP-Flow Studio %s, Python %s, torch computes on: %s", version, python, session.device_name)
     session.open_avatar(avatar)

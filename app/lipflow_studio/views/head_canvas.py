@@ -71,6 +71,7 @@ class HeadCanvas(QWidget):
         for change in (session.camera_changed, self._appearance.look_changed, self._appearance.heat_changed):
             change.connect(lambda _: self._redraw())
         session.status_changed.connect(self._wait_for_rest)
+        session.closed.connect(self.close_gl)
         if session.picture is not None:
             self._show_picture(session.picture)
 
