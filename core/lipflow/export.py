@@ -5,12 +5,7 @@ Everything is written beside its place and renamed: a full disk or a killed run 
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,7 +19,7 @@ from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.checks import InputError, check_shape
 from lipflow.colour import to_picture
-from lipflow.files import replacing, write_json
+from lipflow.files import filling, replacing, write_json
 from lipflow.fitting import FitConfig, FitState
 from lipflow.mesh import Topology
 from lipflow.observations import HmcObservation, KeypointObservation, Observation, render_views
@@ -134,7 +129,9 @@ def write_fit_results(
     z = torch.from_numpy(state.z)[None].to(avatar.vertex_mean.device)
     cameras = frontal_and_side_cameras(avatar)
     vertices, texture = decode_face(avatar, state.z)
-    with _appearing(folder) as staging:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"output {folder}", expected="a folder", got="a file")
+    with filling(folder, METRICS) as staging:
         for suffix in MESH_FORMATS:
             export_mesh(staging / f"mesh{suffix}", avatar.topology, vertices, texture)
         save_picture(staging / "texture.png", texture)
@@ -208,22 +205,3 @@ def _metrics(state: FitState, observation: Observation, config: FitConfig | None
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         "config": None if config is None else asdict(config),
     }
-
-
-@contextlib.contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``folder``; its files move to ``folder`` when the block ends well."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"output {folder}", expected="a folder", got="a file")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    staging.mkdir()
-    try:
-        yield staging
-        if folder.exists():
-            for file in sorted(staging.iterdir(), key=lambda file: file.name == METRICS):
-                os.replace(file, folder / file.name)
-        else:
-            os.replace(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

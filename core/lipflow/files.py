@@ -15,22 +15,51 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write a file or folder to; rename it into place when the block ends well.
 
-    A file is replaced; a folder is, too. When the block raises, what was written beside is removed and ``path`` is as
-    it was. The yielded name keeps the suffix, since writers choose their format by it. An OSError names ``path``, where
-    it names no other file.
+    A file is replaced; a folder is, too, in two renames: a stop just between them leaves the old one and the new one
+    beside ``path``. When the block raises, what was written beside is removed and ``path`` is as it was. The yielded
+    name keeps the suffix, since writers choose their format by it. An OSError names ``path``, where it names no other
+    file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
+    with _beside(path) as beside:
         yield beside
         if beside.is_file():
             beside.chmod(0o644)  # some writers make private files
         if beside.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        os.replace(beside, path)
+            before = beside.with_name(f"{beside.name}.before")
+            os.replace(path, before)
+            os.replace(beside, path)
+            shutil.rmtree(before)
+        else:
+            os.replace(beside, path)
+
+
+@contextlib.contextmanager
+def filling(folder: Path, last: str) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder``, which it becomes when the block ends well.
+
+    Into a folder that is there its files move one by one, ``last`` as the last, and other files stay. Otherwise as
+    ``replacing``.
+    """
+    with _beside(folder) as beside:
+        beside.mkdir()
+        yield beside
+        if folder.exists():
+            for file in sorted(beside.iterdir(), key=lambda file: file.name == last):
+                os.replace(file, folder / file.name)
+        else:
+            os.replace(beside, folder)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside ``path``: what is left there at the end is removed, and no OSError tells of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield beside
     except OSError as error:
-        if error.filename in (None, str(beside)):  # writers that are refused tell of no file, or of the one beside
-            error.filename = str(path)
+        # Writers that are refused tell of no file, of the one beside, or of one in it.
+        error.filename = str(error.filename or beside).replace(str(beside), str(path))
         raise
     finally:
         if beside.is_dir():

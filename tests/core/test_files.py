@@ -1,10 +1,11 @@
 """A stop at any moment leaves the old file or the new one."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from lipflow.files import replacing, write_json
+from lipflow.files import filling, replacing, write_json
 from support.full_disk import full_disk
 
 
@@ -32,6 +33,18 @@ def test_a_full_disk_is_told_of_the_file_that_was_wanted(tmp_path):
     with full_disk(), pytest.raises(OSError, match="too large") as refused:
         write_json(tmp_path / "long.json", ["text"] * 1000)
     assert refused.value.filename == str(tmp_path / "long.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_is_told_names_the_folder_beside(tmp_path):
+    folder = tmp_path / "results"
+    with full_disk(), pytest.raises(OSError, match="too large") as refused, filling(folder, "last") as beside:
+        write_json(beside / "long.json", ["text"] * 1000)
+    assert refused.value.filename == str(folder / "long.json")
+    if Path("/proc").is_dir():
+        with pytest.raises(OSError, match="No such file") as refused, filling(Path("/proc/results"), "last"):
+            pass
+        assert refused.value.filename == "/proc/results"
     assert list(tmp_path.iterdir()) == []
 
 
