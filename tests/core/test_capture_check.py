@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lipflow.capture import check_capture, images, open_capture
 from lipflow.capture.check import match
 from lipflow.checks import InputError
+from lipflow.cli import main
 from support.tiny_capture import write_tiny_capture
 
 
@@ -112,6 +114,55 @@ def test_damaged_and_missing_files_are_named(damaged: Path) -> None:
     assert report.missing[0] in text
     with pytest.raises(InputError, match="no such folder"):
         check_capture(damaged / "nowhere")
+
+
+DAMAGES = {  # of one file each, far from the photos that are looked at
+    "a pose in words": ("tracked_mesh/*/*_transform.txt", lambda file: file.write_text("1 0 0 0\n0 one")),
+    "a mesh with NaN": ("tracked_mesh/*/*.bin", lambda file: _nan(file)),
+    "a short mesh": ("tracked_mesh/*/*.bin", lambda file: file.write_bytes(file.read_bytes()[:-12])),
+    "half a photo": ("images/*/*/*.png", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
+    "a small photo": ("images/*/*/*.png", lambda file: images.write_image(file, images.read_rgb(file)[:, ::2])),
+    "a deep mask": ("masks/*/*/*.png", lambda file: Image.fromarray(np.zeros((144, 96), np.uint16)).save(file)),
+    "an empty texture": ("unwrapped_uv_1024/*/4*/*.png", lambda file: file.write_bytes(b"")),
+}
+
+
+def _nan(file: Path) -> None:
+    mesh = np.fromfile(file, "<f4")
+    mesh[7] = np.nan
+    mesh.tofile(file)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_one_damaged_file_anywhere_is_found(damaged: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pattern, harm = DAMAGES[kind]
+    file = sorted(damaged.glob(pattern))[1]
+    harm(file)
+    report = check_capture(damaged, views=1)
+    assert len(report.damaged) == 1
+    assert str(file) in report.damaged[0]
+    assert report.problems == report.damaged
+    assert "damaged: 1" in "\n".join(report.lines())
+
+
+def test_many_damaged_files_are_counted_and_the_first_named(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    poses = sorted(damaged.glob("tracked_mesh/*/*_transform.txt"))
+    for file in poses:
+        file.write_text("")
+    report = check_capture(damaged, views=1)
+    assert len(report.damaged) == len(poses) == 6
+    assert report.problems[-1] == "1 more files are damaged"
+    assert len(report.problems) == 6
+    assert main(["capture", "check", str(damaged)]) == 2
+    assert str(poses[0]) in capsys.readouterr().err
+
+
+def test_a_picture_that_reads_well_is_not_damaged(damaged: Path) -> None:
+    """Whatever its format, and whatever follows it."""
+    first, second = sorted(damaged.glob("images/*/*/*.png"))[:2]
+    Image.open(first).save(first, format="BMP")
+    second.write_bytes(second.read_bytes() + b"more")
+    assert check_capture(damaged, views=1).damaged == ()
 
 
 def test_a_gain_is_found_and_a_perfect_match_is_infinite_in_practice() -> None:

@@ -179,6 +179,19 @@ def test_the_mean_pose_is_a_pose(capture: MultifaceCapture) -> None:
     assert (pose - poses).abs().amax(0).max() < 10
 
 
+def test_a_pose_that_cannot_be_read_is_left_out_of_the_mean(tmp_path: Path) -> None:
+    root = write_tiny_capture(tmp_path, frames=6)
+    capture = open_capture(root)
+    poses = [root / "tracked_mesh" / id.segment / f"{id.number:06d}_transform.txt" for id in capture.frames]
+    poses[2].write_text("1 0 0")
+    others = [capture.head_pose(id)[:, 3] for k, id in enumerate(capture.frames) if k != 2]
+    torch.testing.assert_close(mean_head_pose(capture)[:, 3], torch.stack(others).mean(0))
+    for pose in poses:
+        pose.write_text("1 0 0")
+    with pytest.raises(InputError, match=f"pose {poses[0]}"):
+        mean_head_pose(capture)
+
+
 def test_normals_over_the_texture_point_outwards(capture: MultifaceCapture) -> None:
     """Against the ellipsoid's analytic normals, away from the nose."""
     size = 32

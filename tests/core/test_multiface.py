@@ -129,6 +129,20 @@ def test_short_captures_keep_something_to_train_on(
     assert parsers.default_split(segments) == {"train": train, "val": val, "test": test}
 
 
+def test_statistics_are_computed_without_damaged_frames(tmp_path: Path) -> None:
+    root = write_tiny_capture(tmp_path, frames=6, statistics=False)
+    whole = open_capture(root)
+    meshes = [whole.vertices(id) for id in whole.frames]
+    files = [root / "tracked_mesh" / id.segment / f"{id.number:06d}.bin" for id in whole.frames]
+    files[4].write_bytes(b"short")
+    mean = torch.stack(meshes[:4] + meshes[5:]).mean(0)
+    np.testing.assert_allclose(open_capture(root).statistics.vertex_mean, mean, atol=1e-4)
+    for file in files:
+        file.write_bytes(b"short")
+    with pytest.raises(InputError, match=r"mesh .*bytes"):
+        _ = open_capture(root).statistics
+
+
 def test_missing_frames_and_cameras_are_skipped_and_named(capture_dir: Path) -> None:
     first = open_capture(capture_dir).frames[0]
     name = f"{first.number:06d}"

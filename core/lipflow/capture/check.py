@@ -23,6 +23,7 @@ from lipflow.rendering import Renderer, RenderOutput, make_renderer
 
 # Below these, something is wrong with a pose, a unit, a camera or a texture rather than with the tracking.
 LEAST_INSIDE, LEAST_PSNR, LEAST_OVERLAP = 0.5, 15.0, 0.6
+NAMED = 5  # damaged files that the problems name one by one
 _NEAR, _FAR = np.array([255.0, 214.0, 64.0]), np.array([64.0, 96.0, 255.0])  # wire colours by depth
 
 
@@ -55,6 +56,7 @@ class CheckReport:
     texture_size: int
     split: dict[str, int]  # frames of train, val and test
     missing: tuple[str, ...]  # every file or folder that the capture names but that is not here
+    damaged: tuple[str, ...]  # a line for each mesh, pose or picture that training could not read
     views: tuple[ViewCheck, ...]
     problems: tuple[str, ...]  # one line each; none: the capture fits together
 
@@ -75,6 +77,8 @@ class CheckReport:
             )
         out.append(f"  missing: {len(self.missing)}" + ("" if self.missing else " (everything named is here)"))
         out += [f"    {path}" for path in self.missing]
+        whole = "" if self.damaged else " (every mesh, pose and picture looks whole)"
+        out.append(f"  damaged: {len(self.damaged)}{whole}")
         out += [f"  PROBLEM {problem}" for problem in self.problems]
         return out
 
@@ -90,7 +94,8 @@ class CheckReport:
 
 
 def check_capture(root: Path | str, out: Path | str | None = None, *, views: int = 4) -> CheckReport:
-    """Check a capture folder on ``views`` photos spread over its frames and cameras.
+    """Check a capture folder: whether each mesh, pose and picture can be read, and whether they fit together on
+    ``views`` photos spread over its frames and cameras.
 
     With ``out``, two pictures a photo and ``report.json`` are written there.
 
@@ -101,12 +106,16 @@ def check_capture(root: Path | str, out: Path | str | None = None, *, views: int
     folder = None if out is None else Path(out)
     renderer = make_renderer(capture.topology)
     checked: list[ViewCheck] = []
-    problems: list[str] = []
+    damaged = tuple(capture.damage())
+    problems = list(damaged[:NAMED])
+    if len(damaged) > NAMED:
+        problems.append(f"{len(damaged) - NAMED} more files are damaged")
     for id, camera in _spread(capture, views):
         try:
             view = _check_view(capture, renderer, id, camera, folder)
         except InputError as error:
-            problems.append(str(error))
+            if str(error) not in damaged:
+                problems.append(str(error))
             continue
         checked.append(view)
         problems += _judge(view)
@@ -126,6 +135,7 @@ def check_capture(root: Path | str, out: Path | str | None = None, *, views: int
         texture_size=capture.texture_size,
         split={part: len(ids) for part, ids in capture.split.items()},
         missing=tuple(capture.missing),
+        damaged=damaged,
         views=tuple(checked),
         problems=tuple(problems),
     )

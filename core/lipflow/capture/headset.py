@@ -101,9 +101,21 @@ def keypoint_camera(capture: Capture) -> Camera:
 
 
 def mean_head_pose(capture: Capture) -> Tensor:
-    """The mean head pose [3, 4] of up to 32 evenly spaced frames."""
+    """The mean head pose [3, 4] of up to 32 evenly spaced frames, without those whose pose cannot be read.
+
+    Raises:
+        InputError: if none of them can be.
+    """
     steps = np.linspace(0, len(capture.frames) - 1, min(32, len(capture.frames))).round()
-    mean = torch.stack([capture.head_pose(capture.frames[int(i)]) for i in steps]).mean(0)
+    poses, damage = [], []
+    for step in steps:
+        try:
+            poses.append(capture.head_pose(capture.frames[int(step)]))
+        except InputError as error:
+            damage.append(error)
+    if not poses:
+        raise damage[0]
+    mean = torch.stack(poses).mean(0)
     u, _, vt = torch.linalg.svd(mean[:, :3])
     u = u * torch.tensor([1.0, 1.0, torch.linalg.det(u @ vt).sign().item()])
     return torch.cat([u @ vt, mean[:, 3:]], dim=1)

@@ -17,8 +17,10 @@ Frames and cameras are missing here and there in real downloads: they are skippe
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +40,8 @@ from lipflow.capture.multiface_parsers import (
 )
 from lipflow.checks import InputError
 from lipflow.mesh import Landmarks, Topology
+
+T = TypeVar("T")
 
 TEXTURES = "unwrapped_uv_1024"
 # What a capture whose frames do not differ (one frame, say) is normalised by: about what a talking face has.
@@ -240,6 +244,22 @@ class MultifaceCapture:
             textures={name: self._texture(id, name) for name in textures},
         )
 
+    def damage(self) -> Iterator[str]:
+        """One line for each damaged file of the frames: meshes and poses are read, pictures as ``check_whole`` does."""
+        texture_size = (self.texture_size, self.texture_size)
+        for id in self.frames:
+            photos, textures = self.photo_cameras(id), ("average", *self.texture_cameras(id))
+            pictures = [("images", name, self.photo_size) for name in photos]
+            pictures += [("masks", name, self.photo_size) for name in photos if self._has_mask(id, name)]
+            pictures += [(TEXTURES, name, texture_size) for name in textures]
+            reads: list[Callable[[], object]] = [partial(self._vertices, id), partial(self._head_pose, id)]
+            reads += [partial(images.check_whole, self._picture(kind, id, name), size) for kind, name, size in pictures]
+            for read in reads:
+                try:
+                    read()
+                except InputError as error:
+                    yield str(error)
+
     def _known(self, id: FrameId) -> FrameId:
         if id not in self._photo_cameras:
             raise InputError(f"frame {id}", expected=f"one of the {len(self.frames)} frames of {self.name}", got="none")
@@ -268,11 +288,14 @@ class MultifaceCapture:
         size = (self.texture_size, self.texture_size)
         return images.read_rgb(self._picture(TEXTURES, id, camera), size=size)
 
-    def _mask(self, id: FrameId, camera: str) -> Mask | None:
+    def _has_mask(self, id: FrameId, camera: str) -> bool:
         file = self._picture("masks", id, camera)
-        if file.name not in self._files(file.parent):
+        return file.name in self._files(file.parent)
+
+    def _mask(self, id: FrameId, camera: str) -> Mask | None:
+        if not self._has_mask(id, camera):
             return None
-        return images.read_grey(file, size=self.photo_size) >= 128
+        return images.read_grey(self._picture("masks", id, camera), size=self.photo_size) >= 128
 
     # Statistics -----------------------------------------------------------------------------------------------
 
@@ -288,15 +311,15 @@ class MultifaceCapture:
         if mean_file.exists() and var_file.exists():
             mean = parse_vertices(_read_bytes(mean_file), self.topology.vertex_count, f"mean mesh {mean_file}")
             return mean, parse_variance(_read_text(var_file), str(var_file)) ** 0.5
-        sample = self._sample()
-        total = np.zeros((self.topology.vertex_count, 3))
+        total, count = np.zeros((self.topology.vertex_count, 3)), 0
         squares = np.zeros_like(total)
-        for id in sample:
-            vertices = self._vertices(id).astype(np.float64)
+        for mesh in self._sample(self._vertices):
+            vertices = mesh.astype(np.float64)
             total += vertices
             squares += vertices**2
-        mean64 = total / len(sample)
-        variance = float(np.mean(squares / len(sample) - mean64**2))
+            count += 1
+        mean64 = total / count
+        variance = float(np.mean(squares / count - mean64**2))
         return mean64.astype(np.float32), variance**0.5 if variance > 1e-6 else USUAL_VERTEX_STD
 
     def _texture_statistics(self) -> tuple[FloatArray, float]:
@@ -307,8 +330,8 @@ class MultifaceCapture:
             return mean, parse_variance(_read_text(var_file), str(var_file)) ** 0.5 / 255
         shape = (3, self.texture_size, self.texture_size)
         total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        for id in self._sample():
-            texture = self._texture(id, "average") / 255.0
+        for pixels in self._sample(lambda id: self._texture(id, "average")):
+            texture = pixels / 255.0
             total += texture
             squares += texture**2
             count += texture > 0
@@ -317,9 +340,25 @@ class MultifaceCapture:
         variance = float(variances.mean()) if variances.size else 0.0
         return mean64.astype(np.float32), variance**0.5 if variance > 1e-8 else USUAL_TEXTURE_STD
 
-    def _sample(self) -> list[FrameId]:
+    def _sample(self, read: Callable[[FrameId], T]) -> Iterator[T]:
+        """What ``read`` gives of up to 256 evenly spaced frames, without those where it finds damage.
+
+        Raises:
+            InputError: if it does everywhere.
+        """
         steps = np.linspace(0, len(self.frames) - 1, min(len(self.frames), _STATISTICS_FRAMES))
-        return [self.frames[int(i)] for i in steps.round()]
+        readable = 0
+        damage: InputError | None = None
+        for step in steps.round():
+            try:
+                found = read(self.frames[int(step)])
+            except InputError as error:
+                damage = error
+            else:
+                readable += 1
+                yield found
+        if damage is not None and readable == 0:
+            raise damage
 
 
 def _unit(pixels: Bytes) -> Tensor:

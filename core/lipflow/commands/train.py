@@ -15,7 +15,7 @@ from lipflow.avatar import Avatar
 from lipflow.capture import open_capture
 from lipflow.capture.packed import PackedCapture, pack
 from lipflow.checks import InputError
-from lipflow.commands.progress import follow
+from lipflow.commands.progress import follow, tell_skipped
 from lipflow.device import choose_device, describe_device
 from lipflow.distributed import joined
 from lipflow.runs import AVATAR, CHECKPOINT, advance, claimed, is_finished, opened
@@ -99,7 +99,10 @@ def packed_for(capture: Path, preset: str, cameras_per_frame: int, *, quiet: boo
         hmc=sizes.avatar.driver.size,
         cameras_per_frame=cameras_per_frame,
     )
-    return follow(states, "pack", "frame", lambda progress: (progress.done, progress.total), quiet=quiet)
+    packed = follow(states, "pack", "frame", lambda progress: (progress.done, progress.total), quiet=quiet)
+    if not quiet:
+        tell_skipped(packed)
+    return packed
 
 
 def _follow(training: Training, out: Path) -> None:
