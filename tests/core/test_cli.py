@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from lipflow.cli import main
 from lipflow.commands import doctor
 from lipflow.commands.doctor import Finding, examine
+from lipflow.commands.train import packed_for
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -48,8 +50,35 @@ def test_a_mistake_is_one_line_and_status_2(
     assert "Traceback" not in error
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "dance")[0] == 2
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("fit", "a", "--hmc", "A", "B", "--out", "o"), "--hmc: expected PATH PATH PATH, got 'A', 'B'"),
+        (("fit", "a", "--out", "o", "--device", "gpu"), "--device: expected one of 'auto', 'cpu', 'cuda', got 'gpu'"),
+        (("capture", "synthesize", "--out", "o", "--frames", "abc"), "--frames: expected a whole number, got 'abc'"),
+        (("capture", "synthesize", "--out", "o", "--size", "9", "9", "9"), "not understood: 9"),
+        (("train", "c", "--otu", "x"), "--out PATH"),
+        (("fit", "a", "--out", "o", "--no-such-option"), "--no-such-option"),
+        (("dance",), "dance"),
+        ((), "doctor"),
+    ],
+)
+def test_what_the_parser_refuses_is_one_line_that_names_the_help(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], line: str
+) -> None:
+    status, said, error = run(capsys, *arguments)
+    assert (status, said) == (2, "")
+    assert line in error
+    known = arguments[:1] if arguments != ("dance",) else ()
+    assert error.endswith(f"; see {' '.join(('lipflow', *known, '--help'))}\n")
+    assert error.startswith("lipflow: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said, error = run(capsys, "fit", "--help")
+    assert (status, error) == (0, "")
+    assert "--learning-rate" in said
 
 
 def test_the_doctor_finds_what_the_tests_run_with() -> None:
@@ -102,6 +131,18 @@ def test_synthesize_check_train_and_resume(capsys: pytest.CaptureFixture[str], t
     assert status == 2
     assert "begun with" in error
     assert run(capsys, *train, "--resume")[0] == 0
+
+
+def test_frames_that_cannot_be_read_are_told_whenever_their_pack_is_used(
+    capsys: pytest.CaptureFixture[str], tiny_capture_dir: Path, tmp_path: Path
+) -> None:
+    capture = Path(shutil.copytree(tiny_capture_dir, tmp_path / "capture"))
+    pose = sorted(capture.glob("tracked_mesh/*/*_transform.txt"))[5]
+    pose.write_text("1 0 0")
+    for _ in range(2):
+        packed = packed_for(capture, "tiny", 1)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"{packed.folder}: without 1 of 24 frames (pose {pose}: expected")
 
 
 @pytest.mark.parametrize(
