@@ -182,7 +182,7 @@ def _context(avatar: Avatar, observation: Observation) -> Tensor | None:
     if driving is None:
         names = {"hmc": "headset images", "kpt": "keypoints"}
         expected = f"{names[avatar.driving]}, which drive this avatar's prior"
-        mend = "give them, take another avatar, or fit under the standard normal prior"
+        mend = "give them, take another avatar, or choose the prior standard-normal"
         raise InputError("observation", expected=expected, got=type(observation).__name__, mend=mend)
     with torch.no_grad():
         return avatar.context(driving)

@@ -41,8 +41,12 @@ class Reach:
 
     def residual(self, z: Tensor) -> Tensor:
         """Of codes [B, Z] -> [B]: STIFFNESS times the share of the radius by which they are outside, 0 inside."""
+        return STIFFNESS * self.share_beyond(z)
+
+    def share_beyond(self, z: Tensor) -> Tensor:
+        """By which share of the radius codes [B, Z] are outside, [B]; 0 inside."""
         distance = (z - torch.from_numpy(self.centre).to(z)).norm(dim=-1)
-        return STIFFNESS * (distance / self.radius - 1.0).clamp_min(0.0)
+        return (distance / self.radius - 1.0).clamp_min(0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lipflow import export_report, export_video, export_views
 from lipflow.avatar import Avatar
@@ -17,6 +19,8 @@ from lipflow.commands import fit_sequence
 from lipflow.export_codes import load_codes
 from lipflow.export_video import VideoConfig
 from lipflow.fitting import fit
+from lipflow.observation_files import save_camera
+from lipflow.observations import FrontalObservation
 from support.random_avatar import random_avatar, tiny_config
 
 MORE = {"turntable.mp4", "fit.mp4", "codes.npz", "codes.csv", "report.html"}
@@ -59,6 +63,82 @@ def test_videos_codes_and_report_stand_beside_the_results(tmp_path, given):
 def test_nothing_more_is_written_unasked(tmp_path, given):
     assert main(["fit", *given, "--out", str(tmp_path / "out")]) == 0
     assert not MORE & {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_a_code_far_from_all_that_was_trained_on_is_told(tmp_path, given, capsys):
+    avatar = Avatar.load(given[0])
+    assert main(["fit", *given, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
+    avatar.set_samples(1e-3 * torch.randn(4, 16), torch.zeros(4, 16), ("a", "a", "b", "b"))
+    avatar.save(Path(given[0]))
+    assert main(["fit", *given, "--out", str(tmp_path / "out")]) == 0
+    assert "times as far out as any training frame's" in capsys.readouterr().err
+
+
+class TestHowItIsFitted:
+    @staticmethod
+    def started(out, *arguments) -> np.ndarray:
+        """The code [16] that a fit with these arguments starts from."""
+        assert main(["fit", *map(str, arguments), "--out", str(out), "--codes"]) == 0
+        return load_codes(out / "codes.npz").z[0]
+
+    @pytest.fixture
+    def photograph(self, tmp_path, given):
+        """The arguments of a photograph of another face than the keypoints'."""
+        avatar = Avatar.load(given[0])
+        camera = avatar.keypoint_camera
+        with torch.no_grad():
+            rgb, _ = FrontalObservation(torch.zeros(3, *camera.size), camera).render(avatar, torch.zeros(1, 16))
+        pixels = (255 * rgb[0].clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / "front.png")
+        save_camera(tmp_path / "camera.json", camera)
+        return ["--frontal", str(tmp_path / "front.png"), "--camera", str(tmp_path / "camera.json")]
+
+    def test_every_field_of_a_fit_can_be_said(self, tmp_path, given):
+        out, said = tmp_path / "out", {"optimiser": "adam", "learning_rate": 0.2, "space": "u", "start": "zero"}
+        said |= {"prior": "standard-normal", "prior_weight": 0.5, "iterations": 2}
+        options = [text for name, value in said.items() for text in (f"--{name.replace('_', '-')}", value)]
+        assert not self.started(out, *given[:3], *options).any()
+        config = json.loads((out / "metrics.json").read_text())["config"]
+        assert {name: config[name] for name in said} == said
+        main(["fit", *given[:3], "--out", str(out), "--optimiser", "adam", "--iterations", "1"])
+        assert json.loads((out / "metrics.json").read_text())["config"]["prior"] == "avatar"
+
+    def test_a_sampled_start_is_drawn_by_the_seed(self, tmp_path, given):
+        drawn = [self.started(tmp_path / "out", *given, "--start", "sample", "--seed", seed) for seed in (0, 0, 1)]
+        np.testing.assert_array_equal(drawn[0], drawn[1])
+        assert np.abs(drawn[0] - drawn[2]).max() > 0.1
+
+    def test_keypoints_beside_a_photograph_drive_the_prior(self, tmp_path, given, photograph):
+        from_points = self.started(tmp_path / "points", *given)
+        beside = self.started(tmp_path / "both", *given, *photograph)
+        alone = self.started(tmp_path / "alone", given[0], *given[3:], *photograph)
+        np.testing.assert_allclose(beside, from_points, atol=1e-6)
+        assert not alone.any()
+        metrics = {name: json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("both", "alone")}
+        assert {name: body["config"]["prior"] for name, body in metrics.items()} == {
+            "both": "avatar",
+            "alone": "standard-normal",
+        }
+        assert all(body["observation"] == "FrontalObservation" for body in metrics.values())
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--hmc", "m.png", "l.png", "r.png"], "expected --keypoints beside it, which drives this avatar's prior"),
+            (["--prior", "avatar"], "expected keypoints, which drive this avatar's prior"),
+            (["--optimiser", "lm"], "choose Adam"),
+        ],
+    )
+    def test_what_does_not_go_with_a_photograph_is_refused(self, tmp_path, given, photograph, capsys, options, says):
+        assert main(["fit", given[0], *photograph, "--out", str(tmp_path / "out"), *options]) == 2
+        error = capsys.readouterr().err
+        assert says in error
+        assert len(error.splitlines()) == 1
+
+    def test_a_learning_rate_is_adams(self, tmp_path, given, capsys):
+        assert main(["fit", *given, "--out", str(tmp_path / "out"), "--learning-rate", "0.1"]) == 2
+        assert "expected with --optimiser adam" in capsys.readouterr().err
 
 
 class TestSequences:

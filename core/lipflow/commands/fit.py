@@ -6,9 +6,10 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 import tyro
 from tqdm import tqdm
 
@@ -23,6 +24,7 @@ from lipflow.export_video import code_video, turntable
 from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.observation_files import in_display_gamma, load_camera, load_frontal, load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
+from lipflow.reach import Reach
 
 
 @dataclass(frozen=True)
@@ -34,62 +36,87 @@ class FitInput:
     out: Path
     """Folder to write: it appears when the fit is done."""
     hmc: tuple[Path, Path, Path] | None = None
-    """Headset images: mouth, left eye, right eye."""
+    """Headset images: mouth, left eye, right eye. Beside --frontal they only drive the prior."""
     keypoints: Path | None = None
-    """136 keypoints divided by the image's width and height: JSON or CSV."""
+    """136 keypoints over the image's width and height: JSON or CSV. Beside --frontal they only drive the prior."""
     frontal: Path | None = None
     """A frontal photograph: linear PNG or TIFF as captures store it, or JPEG in display gamma; needs --camera."""
     camera: Path | None = None
-    """The camera of the frontal photograph or of the keypoints: JSON with K, R, t, size (head frame, mm); "gamma": true
-    or false in it says how the photograph is kept."""
+    """The camera of the frontal photograph, or of keypoints without one: JSON with K, R, t, size (head frame, mm);
+    "gamma": true or false in it says how the photograph is kept."""
     display_gamma: bool = False
     """The frontal photograph is in display gamma, whatever its file and its camera's say."""
+    optimiser: Literal["lm", "adam"] | None = None
+    """lm: Levenberg–Marquardt, for keypoints. adam: for everything. The default suits the observation."""
     iterations: int | None = None
     """At most so many; the default suits the observation."""
+    learning_rate: float | None = None
+    """Adam's first step, in units of the code (of the whitened code with --space u); the default is 0.1."""
+    prior: Literal["avatar", "standard-normal"] | None = None
+    """avatar: its own prior. standard-normal: N(0, I). The default is its own where something given here drives it."""
     prior_weight: float | None = None
     """λ, the weight of −log p; 1 is the posterior under the stated noise."""
     likelihood: bool = True
     """Whether the prior's likelihood counts; without it only the start knows of the prior."""
+    space: Literal["z", "u"] = FitConfig.space
+    """Where the most probable code is sought: z, as the decoder takes it, or u, whitened in the prior's space. They
+    differ for a flow."""
+    start: Literal["prior", "encoder", "zero", "sample"] = FitConfig.start
+    """prior: what the prior thinks most likely. encoder: what the avatar's own thinks, under --prior standard-normal.
+    zero: the code 0. sample: a draw from the prior, by --seed."""
     seed: int = 0
-    """Of a sampled start."""
+    """Of what is drawn."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to fit."""
 
     def _observation(self, avatar: Avatar) -> Observation:
         given = [name for name in ("hmc", "keypoints", "frontal") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise InputError(
-                "fit", expected="one of --hmc, --keypoints, --frontal", got=" and ".join(given) or "none of them"
-            )
-        if self.camera is not None and self.hmc is not None:
+        if len(given) != 1 and not ("frontal" in given and len(given) == 2):
+            expected = "one of --hmc, --keypoints, --frontal, or --frontal and one that drives the prior"
+            raise InputError("fit", expected=expected, got=" and ".join(given) or "none of them")
+        if self.camera is not None and given == ["hmc"]:
             raise InputError("fit --camera", expected="with --frontal or --keypoints", got="with --hmc")
         if self.display_gamma and self.frontal is None:
             raise InputError("fit --display-gamma", expected="with --frontal", got=f"with --{given[0]}")
-        if self.hmc is not None:
-            if avatar.hmc_cameras is None:
-                raise InputError("fit --hmc", expected="an avatar with headset cameras", got="one without")
-            return HmcObservation.for_avatar(avatar, load_hmc(self.hmc, avatar.hmc_cameras.size))
-        if self.keypoints is not None:
-            names: Sequence[str] | None = avatar.landmarks.names if avatar.landmarks is not None else None
-            points = load_keypoints(self.keypoints, names)
-            if self.camera is not None:
-                return KeypointObservation(points.points, load_camera(self.camera), points.weights)
-            return KeypointObservation.for_avatar(avatar, points.points, points.weights)
-        if self.camera is None or self.frontal is None:
+        if self.frontal is None:
+            return self._driver(avatar, self.camera)
+        if self.camera is None:
             raise InputError("fit --frontal", expected="--camera FILE beside it", got="none")
         camera = load_camera(self.camera)
         display_gamma = self.display_gamma or in_display_gamma(self.frontal, self.camera)
         image = load_frontal(self.frontal, camera.size, display_gamma=display_gamma)
-        return FrontalObservation(image, camera)
+        return FrontalObservation(image, camera, driven_by=None if len(given) == 1 else self._beside_frontal(avatar))
+
+    def _driver(self, avatar: Avatar, camera: Path | None) -> HmcObservation | KeypointObservation:
+        """The headset images or keypoints; ``camera`` is the file of the keypoints', None the avatar's."""
+        if self.hmc is not None:
+            if avatar.hmc_cameras is None:
+                raise InputError("fit --hmc", expected="an avatar with headset cameras", got="one without")
+            return HmcObservation.for_avatar(avatar, load_hmc(self.hmc, avatar.hmc_cameras.size))
+        assert self.keypoints is not None  # one of them is given
+        names: Sequence[str] | None = avatar.landmarks.names if avatar.landmarks is not None else None
+        points = load_keypoints(self.keypoints, names)
+        if camera is not None:
+            return KeypointObservation(points.points, load_camera(camera), points.weights)
+        return KeypointObservation.for_avatar(avatar, points.points, points.weights)
+
+    def _beside_frontal(self, avatar: Avatar) -> HmcObservation | KeypointObservation:
+        """What conditions the prior of a fit to a photograph."""
+        options = {"hmc": "--hmc", "kpt": "--keypoints"}
+        wanted, given = options.get(avatar.driving or ""), "--keypoints" if self.hmc is None else "--hmc"
+        if given != wanted:
+            expected = "nothing beside it, since nothing drives this avatar's prior"
+            if wanted is not None:
+                expected = f"{wanted} beside it, which drives this avatar's prior"
+            raise InputError("fit --frontal", expected=expected, got=given)
+        return self._driver(avatar, None)
 
     def _config(self, observation: Observation, avatar: Avatar) -> FitConfig:
-        return config_for(
-            observation,
-            avatar,
-            likelihood=self.likelihood,
-            iterations=self.iterations,
-            prior_weight=self.prior_weight,
-        )
+        names = ("optimiser", "iterations", "learning_rate", "prior", "prior_weight", "likelihood", "space", "start")
+        config = config_for(observation, avatar, **{name: getattr(self, name) for name in names})
+        if self.learning_rate is not None and config.optimiser != "adam":
+            raise InputError("fit --learning-rate", expected="with --optimiser adam", got="with lm")
+        return config
 
 
 @dataclass(frozen=True)
@@ -117,6 +144,12 @@ class Fit(FitInput):
             f"{self.out}: {state.iteration} iterations, {'converged' if state.converged else 'not yet converged'}, "
             f"energy {state.energy:.4g} = data {state.data_energy:.4g} + prior; log p(z) {state.log_likelihood:.1f}\n"
         )
+        reach = Reach.of(avatar)
+        if reach is not None and (beyond := reach.share_beyond(torch.from_numpy(state.z)[None]).item()) > 0:
+            sys.stderr.write(
+                f"lipflow: the code lies {1 + beyond:.1f} times as far out as any training frame's: it may be no face; "
+                "check what was fitted to\n"
+            )
 
     def _write_more(
         self, avatar: Avatar, observation: Observation, config: FitConfig, states: Sequence[FitState]
@@ -155,19 +188,12 @@ class Fit(FitInput):
                 yield from given if isinstance(given, tuple) else (given,)
 
 
-def config_for(
-    observation: Observation, avatar: Avatar, *, likelihood: bool, iterations: int | None, prior_weight: float | None
-) -> FitConfig:
-    """How a command fits: what suits the observation, with what was asked for otherwise."""
-    config = FitConfig.for_observation(observation)
-    if isinstance(observation, FrontalObservation) and avatar.driving is not None:
+def config_for(observation: Observation, avatar: Avatar, **asked: Any) -> FitConfig:
+    """How a command fits: what suits the observation, with what was asked for otherwise (None: nothing was)."""
+    config = FitConfig() if asked.get("optimiser") == "adam" else FitConfig.for_observation(observation)
+    if isinstance(observation, FrontalObservation) and observation.driven_by is None and avatar.driving is not None:
         config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
-    return replace(
-        config,
-        likelihood=likelihood,
-        iterations=config.iterations if iterations is None else iterations,
-        prior_weight=config.prior_weight if prior_weight is None else prior_weight,
-    )
+    return replace(config, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _follow(avatar: Avatar, observation: Observation, config: FitConfig, seed: int) -> list[FitState]:
