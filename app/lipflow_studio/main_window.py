@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPixmap
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenuBar, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from lipflow.checks import InputError
 from lipflow_studio import dialogs
@@ -24,12 +24,13 @@ from lipflow_studio.views.sequence_bar import SequenceBar
 from lipflow_studio.widgets.banner import Banner
 from lipflow_studio.widgets.dock_title import DockTitle
 from lipflow_studio.widgets.make import dressed
-from lipflow_studio.widgets.offer import HintBar, RecoveryOffer
+from lipflow_studio.widgets.offer import HintBar, Notices, RecoveryOffer
 
 Panel = TypeVar("Panel", bound=QWidget)
 
 FIRST_SIZE = QSize(1280, 800)
 LEAST_SIZE = QSize(940, 500)  # of a screen of 1920×1080 at 200 % there are 960×540
+MOST_WISHED = 0.36  # of the window's height
 LAYOUT_VERSION = 2  # remembered layouts of another version are not restored
 SIDES = (Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea)
 
@@ -51,10 +52,14 @@ class MainWindow(QMainWindow):
         self.middle.addWidget(self.head)
         self.middle.addWidget(self.compare)
         self.banner = Banner(session)
-        self.setCentralWidget(self._centre())
+        self.notices = Notices((self.banner, RecoveryOffer(session), HintBar(session)))
+        self._menu_bar = QMenuBar()
+        self.setMenuWidget(_stacked(self._menu_bar, self.notices))
+        self.setCentralWidget(_stacked(self.middle, SequenceBar(session)))
         self._titles = QTimer(self, interval=0, singleShot=True)  # docks move in bursts
         self._titles.timeout.connect(self._show_titles)
         self.docks = {row.name: self._dock(row.name, row.title, row.make(session)) for row in PANELS}
+        self._wishes = {row.name: row.wish for row in PANELS if row.wish}  # of those that were not seen yet
         self.menus = Menus(self)
         self.bar = StatusBar(session, self)
         self.setStatusBar(self.bar)
@@ -68,17 +73,9 @@ class MainWindow(QMainWindow):
 
     # Layout
 
-    def _centre(self) -> QWidget:
-        centre = QWidget()
-        column = QVBoxLayout(centre)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.banner)
-        column.addWidget(RecoveryOffer(self.session))
-        column.addWidget(self.middle, 1)
-        column.addWidget(SequenceBar(self.session))
-        column.addWidget(HintBar(self.session))
-        return centre
+    def menuBar(self) -> QMenuBar:
+        """The menus alone. Qt takes all that is above the docks for the menu bar, and would put a new one there."""
+        return self._menu_bar
 
     def _dock(self, name: str, title: str, widget: QWidget) -> QDockWidget:
         dock = dressed(QDockWidget(title, self), name)
@@ -86,6 +83,7 @@ class MainWindow(QMainWindow):
         dock.setWidget(widget)
         for moved in (dock.visibilityChanged, dock.topLevelChanged, dock.dockLocationChanged):
             moved.connect(self._titles.start)
+        dock.visibilityChanged.connect(lambda on: QTimer.singleShot(0, self._grant_wishes) if on else None)
         return dock
 
     def _arrange(self) -> None:
@@ -104,6 +102,13 @@ class MainWindow(QMainWindow):
         self.resizeDocks([self.docks[r.name] for r in wide], [r.width for r in wide], Qt.Orientation.Horizontal)
         tall = [row for row in PANELS if row.beside is None and row.height]
         self.resizeDocks([self.docks[r.name] for r in tall], [r.height for r in tall], Qt.Orientation.Vertical)
+
+    def _grant_wishes(self) -> None:
+        """Give panels that came to the front for the first time the height that they need: later it is the user's."""
+        for name in [name for name in self._wishes if not self.docks[name].visibleRegion().isEmpty()]:
+            dock, high = self.docks[name], min(self._wishes.pop(name), round(MOST_WISHED * self.height()))
+            if not dock.isFloating() and dock.height() < high and self.dockWidgetArea(dock) not in SIDES:
+                self.resizeDocks([dock], [high], Qt.Orientation.Vertical)
 
     def _show_titles(self) -> None:
         for dock in self.docks.values():
@@ -171,12 +176,23 @@ class MainWindow(QMainWindow):
         self.session.preferences.set("layout", self.saveState(LAYOUT_VERSION))
         self.hide()  # a training may take seconds to save its checkpoint
         self.session.close()
-        self.head.canvas.close_gl()
         super().closeEvent(event)
 
     def _restore(self) -> None:
         geometry, layout = self.session.preferences.bytes("geometry"), self.session.preferences.bytes("layout")
         if geometry is not None:
             self.restoreGeometry(geometry)
-        if layout is not None:
-            self.restoreState(layout, LAYOUT_VERSION)
+        if layout is not None and self.restoreState(layout, LAYOUT_VERSION):
+            self._wishes.clear()
+
+
+def _stacked(first: QWidget, *below: QWidget) -> QWidget:
+    """One above the other; the first takes what height is left."""
+    made = QWidget()
+    column = QVBoxLayout(made)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    column.addWidget(first, 1)
+    for widget in below:
+        column.addWidget(widget)
+    return made

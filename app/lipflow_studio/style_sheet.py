@@ -92,9 +92,9 @@ def style_sheet(t: Theme) -> str:
     QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 
-    QFrame#banner {{ background: {t.bad_back}; border: 1px solid {t.bad}; border-radius: 6px; }}
+    QFrame#banner {{ background: {t.bad_back}; border: none; border-bottom: 1px solid {t.bad}; }}
     QFrame#banner QLabel {{ color: {t.bad_text}; }}
-    QFrame#offer, QFrame#tip {{ background: {t.accent_dim}; border: 1px solid {t.accent}; border-radius: 6px; }}
+    QFrame#offer, QFrame#tip {{ background: {t.accent_dim}; border: none; border-bottom: 1px solid {t.accent}; }}
     QFrame#offer QLabel, QFrame#tip QLabel {{ color: {t.text}; }}
     QFrame#card {{ background: {t.raised}; border: 1px solid {t.line_hover}; border-radius: 6px; }}
     QLabel#cardText {{ color: {t.text}; font-size: 11px; }}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
 from PySide6.QtGui import QKeySequence, QWheelEvent
@@ -22,6 +25,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QFileDialog,
     QLabel,
+    QMessageBox,
     QScrollBar,
     QSizePolicy,
 )
@@ -29,6 +33,7 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
 from lipflow_studio import dialogs, theme
+from lipflow_studio.__main__ import main
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.demo import drop
 from lipflow_studio.document import HeadsetRecipe, Source, Status
@@ -39,10 +44,15 @@ from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.hints import Hints
+from lipflow_studio.parts.recovery import Lost, Recovery
+from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.preferences import Preferences
 from lipflow_studio.session import Session
+from lipflow_studio.studio import make_studio
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView
+from lipflow_studio.widgets.offer import Offer
 from lipflow_studio.widgets.scrolling import Scrolling
 from lipflow_studio.widgets.strip import Name
 
@@ -125,6 +135,76 @@ def test_everything_fits_into_the_window(
         session.part(Compare).add(name)
     wait_for(qtbot, lambda: cut_off(window) == [])
     session.part(Compare).stop()
+
+
+def test_messages_press_nothing_together(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, dressed: None, tmp_path: Path
+) -> None:
+    """A message, what a crash left and a hint stand in one place, one after the other, as wide as the window."""
+    window = make_window(session)
+    window.resize(960, 540)
+    wait_for_face(qtbot, session)
+    np.savez(tmp_path / "in-time.npz", keypoints=np.repeat(session.avatar_info.keypoints[None], 3, axis=0))
+    session.part(Sequences).open([str(tmp_path / "in-time.npz")])
+    wait_for(qtbot, lambda: session.part(Sequences).frame == 0)
+    seen = window.notices.findChildren(Offer)
+    session.part(Hints).again()
+    recovery = session.part(Recovery)
+    recovery.lost = Lost(tmp_path / "lost.lipflow", datetime(2026, 11, 22, 14, 5))
+    recovery.lost_changed.emit(recovery.lost)
+    session.report(ValueError("it broke"))
+    for words in ("it broke", "14:05", "1 of"):
+        (bar,) = [offer for offer in seen if offer.isVisible()]
+        assert words in bar.line.text()
+        assert bar.width() == window.width()
+        wait_for(qtbot, lambda: window.head.canvas.height() >= 180)
+        for row in PANELS:
+            session.part(Desk).show_panel(row.name)
+            wait_for(qtbot, lambda name=row.name: not window.docks[name].visibleRegion().isEmpty())
+            wait_for(qtbot, lambda: cut_off(window) == [])
+        for row in PANELS:
+            window.docks[row.name].setVisible(row.shown)
+        session.dismiss_problem()
+        if words == "14:05":
+            recovery.lost = None
+            recovery.lost_changed.emit(None)
+    session.part(Hints).dismiss()
+    assert not any(offer.isVisible() for offer in seen)
+
+
+def test_plots_of_a_training_get_height_when_they_are_seen_first(
+    qtbot: QtBot, session: Session, make_window: MakeWindow
+) -> None:
+    window = make_window(session)
+    dock = window.docks["training"]
+    session.part(Desk).show_panel("training")
+    wait_for(qtbot, lambda: dock.height() > 240)
+    assert window.head.canvas.height() > 350
+    window.resizeDocks([dock], [180], Qt.Orientation.Vertical)  # as its user likes it
+    wait_for(qtbot, lambda: dock.height() < 200)
+    session.part(Desk).show_panel("headset")
+    session.part(Desk).show_panel("training")
+    qtbot.wait(50)
+    assert dock.height() < 200
+
+
+def test_a_window_that_cannot_be_built_leaves_nothing_running(
+    qtbot: QtBot, qapp: QApplication, settings: QSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("no status bar")
+
+    monkeypatch.setattr("lipflow_studio.main_window.StatusBar", fail)
+    with pytest.raises(RuntimeError, match="no status bar"):
+        make_studio(qapp, "tiny-kpt", settings)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lipflow-")]
+    told = []
+    monkeypatch.setattr(QMessageBox, "exec", lambda box: told.append((box.text(), box.informativeText())))
+    monkeypatch.setattr("lipflow_studio.__main__.QSettings", lambda: settings)
+    monkeypatch.setattr("lipflow_studio.__main__.QStandardPaths.writableLocation", lambda place: str(tmp_path))
+    with pytest.raises(RuntimeError, match="no status bar"):
+        main([])
+    assert told == [("The studio could not be opened.", "RuntimeError: no status bar")]
 
 
 def test_tools_without_room_are_in_a_menu(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:

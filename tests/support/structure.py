@@ -206,6 +206,7 @@ def _rows(window: MainWindow) -> dict[str, QWidget]:
     named = {type(row).__name__: row for row in rows if row is not window.middle}
     return {
         "menus": window.menuBar(),
+        "notices": window.notices,
         "status": window.statusBar(),
         "middle, head": window.head,
         "middle, comparison": window.compare,

@@ -37,6 +37,7 @@ class PanelRow:
     area: Qt.DockWidgetArea
     width: int = 300  # pixels, of a panel at a side
     height: int = 0  # pixels, of a panel that shares its area with others above or below; 0: what is left
+    wish: int = 0  # pixels of height that it gets when it is seen first, where the window has them; 0: what is there
     beside: str | None = None  # a panel above in the table, as whose tab it stands
     shown: bool = True  # whether it is there before it was asked for
 
@@ -83,9 +84,9 @@ PANELS = (
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
     PanelRow("latent", "Latent spaces", LatentPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("posterior", "Posterior", PosteriorPanel, BOTTOM, beside="headset", shown=False),
-    PanelRow("frontal", "Frontal image", _frontal, BOTTOM, beside="headset", shown=False),
+    PanelRow("frontal", "Frontal image", _frontal, BOTTOM, beside="headset", shown=False, wish=300),
     PanelRow("log", "Log", LogPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("capture", "Capture", CapturePanel, LEFT, width=330, beside="keypoints"),
     PanelRow("train", "Training", TrainPanel, RIGHT, beside="fit"),
-    PanelRow("training", "Training run", TrainView, BOTTOM, beside="headset"),
+    PanelRow("training", "Training run", TrainView, BOTTOM, beside="headset", wish=290),
 )

@@ -1,9 +1,11 @@
-"""Bars that offer something and wait: a session to recover, a hint to read."""
+"""Bars that say something and wait: a session to recover, a hint to read; and the place below the menus for them."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from lipflow_studio.parts.hints import HINTS, Hints
 from lipflow_studio.parts.recovery import Lost, Recovery
@@ -14,6 +16,8 @@ from lipflow_studio.widgets.make import dressed, tool
 class Offer(QFrame):
     """A line and buttons; hidden while there is nothing to offer."""
 
+    offered = Signal()  # something, or nothing any more
+
     def __init__(self, role: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         dressed(self, role)
@@ -22,13 +26,34 @@ class Offer(QFrame):
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.line.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(12, 6, 6, 6)
+        self.row.setContentsMargins(12, 4, 6, 4)
         self.row.setSpacing(8)
         self.row.addWidget(self.line, 1)
 
     def offer(self, text: str) -> None:
         self.line.setText(text)
         self.setVisible(bool(text))
+        self.offered.emit()
+
+
+class Notices(QWidget):
+    """One bar at a time, as wide as the window: the first that has something to say. The next one follows it."""
+
+    def __init__(self, bars: Sequence[Offer], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bars = bars
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for bar in bars:
+            column.addWidget(bar)
+            bar.offered.connect(self._show_first)
+        self._show_first()
+
+    def _show_first(self) -> None:
+        first = next((bar for bar in self._bars if bar.line.text()), None)
+        for bar in self._bars:
+            bar.setVisible(bar is first)
 
 
 class RecoveryOffer(Offer):

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 from lipflow_studio.widgets.make import dressed
 
 LOWEST = 80  # pixels of a panel that are always seen
+NOTICE = 40  # pixels of the window's height for a bar below the menus: a message must not press panels together
 TURNED = (QComboBox, QAbstractSpinBox, QSlider)  # by the wheel
 
 
@@ -29,7 +30,7 @@ class Scrolling(QScrollArea):
         """
         Args:
             body: what is scrolled.
-            beside: pixels of the window's height that are for other parts of it.
+            beside: pixels of the window's height that are for other parts of it, a notice apart.
             least_width: pixels; without, all of the body's width is always seen.
         """
         super().__init__()
@@ -43,7 +44,7 @@ class Scrolling(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         whole, bar = self._body.minimumSizeHint(), self.verticalScrollBar().sizeHint().width()
-        room = max(LOWEST, self.window().height() - self._beside)
+        room = max(LOWEST, self.window().height() - self._beside - NOTICE)
         width = whole.width() if self._least_width is None else min(whole.width(), self._least_width)
         has_bar = whole.height() > room and self.isVisible()  # before, the window has no size yet
         return QSize(width + (bar if has_bar else 0), min(whole.height(), room))
