@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.views.curve_view import CurveView
 from lipflow_studio.views.head_view import HeadView
 from lipflow_studio.views.hmc_view import HmcView
-from lipflow_studio.views.keypoint_view import KeypointView
+from lipflow_studio.views.keypoint_view import KeypointView, head_top
 from lipflow_studio.views.scalar_plot import ScalarPlot, plain_plot
 from lipflow_studio.widgets.banner import Banner
 
@@ -242,6 +243,18 @@ def test_the_weight_of_the_selected_pins(qtbot: QtBot, keypoints: KeypointView, 
     box.setValue(0.0)
     assert not session.keypoints.pinned.any()
     assert box.text() == "free"
+
+
+@pytest.mark.parametrize("size", [(330, 480), (330, 220), (600, 300)])
+def test_the_whole_head_is_framed(keypoints: KeypointView, session: Session, size: tuple[int, int]) -> None:
+    keypoints.resize(*size)
+    canvas = keypoints.canvas
+    canvas.frame()
+    places = canvas._to_widget(session.avatar_info.keypoints)
+    assert (places >= 0).all()
+    assert (places <= [canvas.width(), canvas.height()]).all()
+    top = canvas._to_widget(np.array([0.5, head_top(session.avatar_info)]))[1]
+    assert 0 <= top <= places[:, 1].min()
 
 
 def test_the_wheel_zooms_around_the_pointer(keypoints: KeypointView) -> None:
@@ -505,6 +518,20 @@ def test_curves_show_the_fits_history(qtbot: QtBot, session: Session) -> None:
     np.testing.assert_allclose(log_p, session.fit.curve[:, 2])
 
 
+def test_a_single_iteration_is_a_dot(qtbot: QtBot, session: Session) -> None:
+    view = CurveView(session)
+    show(qtbot, view, 300, 300)
+    wait_for_face(qtbot, session)
+    assert view.empty.isVisible()
+    session.move_keypoints({0: (0.5, 0.2)})
+    wait_for_fit(qtbot, session)
+    for rows, symbol in ((1, "o"), (2, None)):
+        session.fit_changed.emit(replace(session.fit, curve=session.fit.curve[:rows]))
+        wait_for(qtbot, lambda rows=rows: len(view.curves()[0]) == rows)
+        assert {line.opts["symbol"] for line in view.lines} == {symbol}
+        assert not view.empty.isVisible()
+
+
 def test_the_banner_shows_copies_and_forgets(qtbot: QtBot, session: Session) -> None:
     banner = Banner(session)
     qtbot.addWidget(banner)
@@ -550,3 +577,7 @@ def test_numbers_beside_a_low_plot_keep_their_distance(qtbot: QtBot) -> None:
     assert axis.tickSpacing(-361.0, -274.0, 300.0)[0][0] == 20.0
     assert axis.tickSpacing(-361.0, -274.0, 40.0)[0][0] == 50.0
     assert len(axis.tickValues(-290.0, -272.0, 66.0)[0][1]) == 2  # fewer would not tell the scale
+    (_, values), *_ = axis.tickValues(-361.0, -274.0, 38.0)  # of a low one, too
+    assert np.diff(values)[0] / 87.0 * 38.0 >= 15
+    bottom = plot.getPlotItem().getAxis("bottom")
+    assert bottom.tickSpacing(0.0, 1.0, 300.0)[0][0] == 1.0  # there is no half an iteration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QSize, QTimer
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lipflow_studio.document import FitUpdate
@@ -14,6 +14,9 @@ from lipflow_studio.views.scalar_plot import dress, plain_plot
 from lipflow_studio.widgets.make import dressed, label
 
 REDRAW_MS = 250  # plots are the dearest thing to draw in the window
+UNNUMBERED = 5  # pixels of an axis without numbers
+DOT = 5  # pixels of a curve's only point
+EMPTY = "No fit yet: drag a keypoint, or open images"
 
 
 class CurveView(QWidget):
@@ -29,12 +32,20 @@ class CurveView(QWidget):
         self.energy, self.likelihood = plain_plot(), plain_plot()
         self.likelihood.setXLink(self.energy)
         self.energy.getPlotItem().getAxis("bottom").setStyle(showValues=False)
+        self.energy.getPlotItem().getAxis("bottom").setHeight(UNNUMBERED)
         self._total, self._data = self.energy.plot(), self.energy.plot()
         self._log_p = self.likelihood.plot()
+        self.lines = self._total, self._data, self._log_p
         self._legends = (label("", "legend"), label("", "legend"))
         for title, plot in zip(self._legends, (self.energy, self.likelihood)):
             layout.addWidget(title)
             layout.addWidget(plot, 1)
+        self.empty = label(EMPTY, "hint")
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setWordWrap(True)
+        inside = QVBoxLayout(self.energy)
+        inside.setContentsMargins(50, 0, 4, 4)  # beside the axis
+        inside.addWidget(self.empty)
         self._dress()
         self._latest: FitUpdate | None = None
         self._timer = QTimer(self)
@@ -55,8 +66,9 @@ class CurveView(QWidget):
         look = current()
         for plot in (self.energy, self.likelihood):
             dress(plot)
-        for line, key in ((self._total, "energy"), (self._data, "data"), (self._log_p, "likelihood")):
+        for line, key in zip(self.lines, ("energy", "data", "likelihood")):
             line.setPen(pg.mkPen(look.series[key], width=1.6))
+            line.setSymbolBrush(look.series[key])
         self._legends[0].setText(_legend(("Energy", "energy"), ("data part", "data")))
         self._legends[1].setText(_legend(("log p(z), nats", "likelihood")))
 
@@ -75,8 +87,12 @@ class CurveView(QWidget):
         update = self._latest
         rows = np.zeros((0, 3)) if update is None else update.curve
         x = (0 if update is None else update.first) + np.arange(len(rows))
-        for line, values in ((self._total, rows[:, 0]), (self._data, rows[:, 1]), (self._log_p, rows[:, 2])):
-            line.setData(x, values)
+        symbol = "o" if len(rows) == 1 else None  # a line needs two
+        for line, values in zip(self.lines, rows.T):
+            line.setData(x, values, symbol=symbol, symbolSize=DOT, symbolPen=None)
+        if len(x):
+            self.energy.setXRange(x[0], max(x[-1], x[0] + 1), padding=0.03)
+        self.empty.setVisible(not len(rows))
         for plot in (self.energy, self.likelihood):
             plot.getPlotItem().getAxis("left").setStyle(showValues=len(rows) > 0)
         self.likelihood.getPlotItem().getAxis("bottom").setStyle(showValues=len(rows) > 0)

@@ -45,6 +45,7 @@ def paint_points(
     pinned: BoolArray,
     ringed: Collection[int],
     shown: BoolArray | None = None,
+    share: float = 1.0,
 ) -> None:
     """Points as dots with a dark edge.
 
@@ -52,24 +53,29 @@ def paint_points(
         handles: [L, 2] pixels.
         ringed: positions of those that are selected or under the pointer.
         shown: [L]; without, all of them.
+        share: of their full size.
     """
     look = current()
     there = np.ones(len(handles), bool) if shown is None else shown
     rings = [i for i in sorted(ringed) if there[i]]
     scale = painter.deviceTransform().m11()  # the device's pixels for each of the view
-    _stamp(painter, handles[rings], [_stamps(((look.ring, 13.0), (look.ink, 10.4)), scale)] * len(rings))
+    _stamp(painter, handles[rings], [_stamps(_ring(look.ring, look.ink, share), scale)] * len(rings))
     free, held = np.flatnonzero(~pinned & there).tolist(), np.flatnonzero(pinned & there).tolist()
-    made = {colour: (_stamps(_free(colour), scale), _stamps(_held(colour), scale)) for colour in set(colours)}
+    made = {colour: [_stamps(discs(colour, share), scale) for discs in (_free, _held)] for colour in set(colours)}
     _stamp(painter, handles[free], [made[colours[i]][0] for i in free])
     _stamp(painter, handles[held], [made[colours[i]][1] for i in held])
 
 
-def _free(colour: str) -> Discs:
-    return (current().ink, 7.2), (colour, 5.2)
+def _ring(ring: str, ink: str, share: float) -> Discs:
+    return (ring, 13.0 * share), (ink, 10.4 * share)
 
 
-def _held(colour: str) -> Discs:
-    return (current().ink, 10.8), (colour, 8.8), (current().ink, 3.0)
+def _free(colour: str, share: float) -> Discs:
+    return (current().ink, 7.2 * share), (colour, 5.2 * share)
+
+
+def _held(colour: str, share: float) -> Discs:
+    return (current().ink, 10.8 * share), (colour, 8.8 * share), (current().ink, 3.0 * share)
 
 
 def _stamp(painter: QPainter, points: np.ndarray, stamps: Sequence[Stamps]) -> None:

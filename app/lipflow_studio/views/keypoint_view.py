@@ -41,7 +41,11 @@ LARGEST_SCALED = 4_000_000  # pixels of the zoomed picture that are kept scaled
 STRENGTHS = (("Pin weakly (1, like a seen one)", 1.0), ("Pin strongly (100)", 10 * PULL))
 FEW = 12  # points that move without a paint of the whole picture
 REACH = 10  # pixels around a point that are painted with it: the ring of a selected one
-MARGIN = 0.22  # of the landmarks' extent, around them in the first framing
+# Of the landmarks' extent, in the first framing: beside them, above the head, below them (a mouth opens); and at most
+# from them to the top of the head.
+MARGIN, ABOVE, BELOW, TALLEST = 0.22, 0.04, 0.14, 0.7
+SMALL = 200  # pixels of the landmarks' extent below which the dots are smaller: those of eyes and lips would be one
+LEAST_DOT = 0.72  # of a dot's size
 
 
 class KeypointCanvas(QWidget):
@@ -58,6 +62,7 @@ class KeypointCanvas(QWidget):
         self._pixels: np.ndarray | None = None  # keeps the image's memory
         self._colours: list[str] = []
         self._scale, self._offset = 1.0, QPointF(0, 0)  # widget = offset + scale · backdrop pixel
+        self._extent = float(SMALL)  # of the neutral face's landmarks, backdrop pixels
         self._framed = True  # nobody zoomed or panned since the face was framed: it is framed anew at another size
         self._hover = -1
         self._gestures = itertools.count()
@@ -124,15 +129,18 @@ class KeypointCanvas(QWidget):
         return self._hover
 
     def frame(self) -> None:
-        """Show the neutral face's landmarks with a margin around them."""
+        """Show the neutral face's landmarks with a margin beside them, up to the top of the head."""
         self._framed = True
         if self._info is None or self.width() < 2:
             return
         size = np.array(self._info.backdrop_size[::-1], float)
         points = self._info.keypoints * size
         low, high = points.min(0), points.max(0)
-        margin = MARGIN * (high - low).max()
-        low, high = low - margin, high + margin
+        extent = (high - low).max()
+        top = min(max(head_top(self._info) * size[1], low[1] - TALLEST * extent), low[1])
+        low[1] = top - ABOVE * extent
+        low, high = low - [MARGIN * extent, 0.0], high + np.array([MARGIN, BELOW]) * extent
+        self._extent = float(extent)
         self._scale = float(min(self.width() / (high[0] - low[0]), self.height() / (high[1] - low[1])))
         centre = (low + high) / 2
         self._offset = QPointF(self.width() / 2 - self._scale * centre[0], self.height() / 2 - self._scale * centre[1])
@@ -343,7 +351,8 @@ class KeypointCanvas(QWidget):
         ringed = self._session.selection | ({self._hover} if self._hover >= 0 else set())
         low, high = np.array([area.left(), area.top()]) - REACH, np.array([area.right(), area.bottom()]) + REACH
         seen: BoolArray = np.all((handles >= low) & (handles <= high), axis=-1)
-        paint_points(painter, handles, self._colours, pinned, ringed, seen)
+        dots = min(max(self._extent * self._scale / SMALL, LEAST_DOT), 1.0)
+        paint_points(painter, handles, self._colours, pinned, ringed, seen, round(dots, 1))
         if self._band is not None:
             accent = QColor(current().accent)
             painter.setPen(QPen(accent, 1, Qt.PenStyle.DashLine))
@@ -364,6 +373,12 @@ class KeypointCanvas(QWidget):
             self._scaled = QPixmap.fromImage(smooth)
             self._scaled.setDevicePixelRatio(ratio)
         painter.drawPixmap(self._offset, self._scaled)
+
+
+def head_top(info: AvatarInfo) -> float:
+    """Where the neutral face ends above in the keypoint camera's picture, as a fraction of its height."""
+    seen = np.c_[info.vertices, np.ones(len(info.vertices))] @ info.keypoint_projection.T  # [V, 3]
+    return float((seen[:, 1] / seen[:, 2]).min())
 
 
 class PinWeight(QDoubleSpinBox):

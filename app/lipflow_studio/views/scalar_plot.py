@@ -18,6 +18,8 @@ from lipflow_studio.widgets.make import dressed, label
 NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
 CLOSEST = 19  # pixels from one number beside a plot to the next
+LOW = 90  # pixels of a plot's height below which there are two numbers, wherever they are
+INSIDE = 0.24  # of a low plot's height from its edges to these
 FEWEST = 3  # numbers beside a plot, where there is room for them
 WIDEST = 600  # points of a curve that are drawn: about as many as the plot has pixels
 
@@ -90,6 +92,7 @@ class ScalarPlot(QWidget):
         self._log = False  # the axis of the values
         self.legend = label("", "legend")
         self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.legend.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -143,11 +146,11 @@ class ScalarPlot(QWidget):
                 symbolPen=None,
             )
             named.append(f"<span style='color:{colour}'>{name}</span>")
-        last = max((int(curve.steps[-1]) for curve in self._curves.values()), default=1)
-        item.setXRange(0, last, padding=0.02)
+        last = max((int(curve.steps[-1]) for curve in self._curves.values()), default=0)
+        item.setXRange(0, max(last, 1), padding=0.02)
         for side in ("left", "bottom"):
             item.getAxis(side).setStyle(showValues=bool(named))
-        self.legend.setText(f"<span style='font-size: 10px'>{' &nbsp;'.join(named) or NOTHING}</span>")
+        self.legend.setText(f"<span style='font-size: 10px'>{' '.join(named) or NOTHING}</span>")
         self.choice.setToolTip(row.tip or "Which scalars are drawn")
 
 
@@ -166,9 +169,25 @@ class _Axis(pg.AxisItem):
             major = _round_up(closest)
         return [(major, offset), *spacings[1:]]
 
+    def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
+        width = maxVal - minVal
+        if self.logMode or not 0 < size < LOW or width <= 0:
+            values: list[tuple[float, list[float]]] = super().tickValues(minVal, maxVal, size)
+            return values
+        step = _round_up(width / 25)
+        ends = minVal + INSIDE * width, maxVal - INSIDE * width
+        return [(step, [step * round(end / step) for end in ends])]
+
     def logTickStrings(self, values: list[float], scale: float, spacing: float | None) -> list[str]:
         texts = super().logTickStrings(values, scale, spacing)
         return [text if round(10 ** (value % 1), 3) in WRITTEN else "" for value, text in zip(values, texts)]
+
+
+class _Steps(pg.AxisItem):
+    """Whole numbers."""
+
+    def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:
+        return [(max(spacing, 1.0), offset) for spacing, offset in super().tickSpacing(minVal, maxVal, size)]
 
 
 def _round_up(value: float) -> float:
@@ -179,7 +198,7 @@ def _round_up(value: float) -> float:
 
 def plain_plot() -> pg.PlotWidget:
     """A plot that is only looked at."""
-    plot = pg.PlotWidget(axisItems={"left": _Axis("left")})
+    plot = pg.PlotWidget(axisItems={"left": _Axis("left"), "bottom": _Steps("bottom")})
     plot.setFrameShape(plot.Shape.NoFrame)
     item = plot.getPlotItem()
     item.setMenuEnabled(False)

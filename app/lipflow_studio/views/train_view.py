@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from lipflow_studio.document import ByteArray
 from lipflow_studio.parts.training import Training
@@ -17,6 +17,9 @@ from lipflow_studio.widgets.make import dressed, label
 
 CAPTIONS = ("Photo", "Q", "Prior")
 POINT = 4  # pixels
+HIGH = 220  # pixels of the view's height
+CHOOSE = "Train a variant, or choose a run in the Training panel: its curves appear here."
+BEGUN = "Nothing is logged yet: curves, a held-out frame and the codes in Q and P appear with the first steps."
 
 
 class TrainView(QWidget):
@@ -31,21 +34,32 @@ class TrainView(QWidget):
         self.sample = SampleView()
         self.q = PlaneView("Q", "Codes of training frames in Q, the decoder's space; crosses: the prior's guesses")
         self.p = PlaneView("P", "The same codes carried into P, the prior's space; crosses: the prior's means")
-        self._hint = label("Train a variant, or choose a run in the Training panel: its curves appear here.", "hint")
+        self._hint = label(CHOOSE, "hint")
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._hint.setWordWrap(True)
         shown = QWidget()
         row = QHBoxLayout(shown)
         row.setContentsMargins(8, 6, 8, 4)
         row.setSpacing(10)
-        for widget, stretch in ((self.plots[0], 5), (self.plots[1], 5), (self.sample, 5), (self.q, 2), (self.p, 2)):
-            row.addWidget(widget, stretch)
+        for widget in (*self.plots, self.sample):
+            row.addWidget(widget, 5)
+        self._planes = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._planes.setSpacing(10)
+        for plane in (self.q, self.p):
+            self._planes.addWidget(plane, 1)
+        row.addLayout(self._planes, 4)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._hint)
         self._stack.addWidget(shown)
         training.view_changed.connect(self._show)
         training.chosen_changed.connect(lambda _: self._show(training.view))
         self._training = training
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is room for it, Q stands above P: clouds are wider than high."""
+        way = QBoxLayout.Direction
+        self._planes.setDirection(way.TopToBottom if event.size().height() >= HIGH else way.LeftToRight)
+        super().resizeEvent(event)
 
     def showEvent(self, event: QShowEvent) -> None:
         self._show(self._training.view)
@@ -54,7 +68,9 @@ class TrainView(QWidget):
     def _show(self, view: RunView | None) -> None:
         if not self.isVisible():  # plots are dear: nothing is drawn where nobody looks
             return
-        self._stack.setCurrentIndex(0 if self._training.chosen is None else 1)
+        nothing = view is None or not (view.curves or view.sample is not None)
+        self._hint.setText(CHOOSE if self._training.chosen is None else BEGUN)
+        self._stack.setCurrentIndex(0 if self._training.chosen is None or nothing else 1)
         for plot in self.plots:
             plot.show_curves({} if view is None else view.curves)
         self.sample.show_picture(None if view is None else view.sample)
@@ -88,11 +104,12 @@ class SampleView(QWidget):
         room = self.rect().adjusted(0, line, 0, 0)
         scale = min(room.width() / width, room.height() / height)
         size = QSize(round(width * scale), round(height * scale))
-        target = QRect(room.left() + (room.width() - size.width()) // 2, room.top(), size.width(), size.height())
+        left, top = (room.width() - size.width()) // 2, (room.height() - size.height()) // 2
+        target = QRect(room.left() + left, room.top() + top, size.width(), size.height())
         painter.drawImage(target, image)
         third = target.width() / len(CAPTIONS)
         for place, caption in enumerate(CAPTIONS):
-            box = QRect(round(target.left() + place * third), 0, round(third), line)
+            box = QRect(round(target.left() + place * third), top, round(third), line)
             shown = painter.fontMetrics().elidedText(caption, Qt.TextElideMode.ElideRight, box.width())
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, shown)
 
@@ -103,7 +120,7 @@ class PlaneView(QWidget):
     def __init__(self, name: str, tip: str) -> None:
         super().__init__()
         self.setToolTip(tip)
-        self.setMinimumSize(QSize(70, 90))
+        self.setMinimumSize(QSize(70, 80))
         self._name = name
         self._plane: Plane | None = None
         self.title = label(name, "muted", tip)
