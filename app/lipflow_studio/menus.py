@@ -114,16 +114,16 @@ class Menus(QObject):
 
     def _chosen(self, ask: Ask) -> list[str]:
         """The files that the user picks; none where the dialog is cancelled."""
-        folder = self._session.preferences.text("folder")
+        folder, brief = self._session.preferences.text("folder"), QFileDialog.Option.HideNameFilterDetails
         if ask.save:
             suggested = str(Path(folder) / ask.save) if folder else ask.save
-            path, _ = QFileDialog.getSaveFileName(self._window, ask.title, suggested, ask.kinds)
+            path, _ = QFileDialog.getSaveFileName(self._window, ask.title, suggested, ask.kinds, "", brief)
         elif ask.folder:
             path = QFileDialog.getExistingDirectory(self._window, ask.title, folder)
         elif ask.several:
-            paths, _ = QFileDialog.getOpenFileNames(self._window, ask.title, folder, ask.kinds)
+            paths, _ = QFileDialog.getOpenFileNames(self._window, ask.title, folder, ask.kinds, "", brief)
         else:
-            path, _ = QFileDialog.getOpenFileName(self._window, ask.title, folder, ask.kinds)
+            path, _ = QFileDialog.getOpenFileName(self._window, ask.title, folder, ask.kinds, "", brief)
         if not ask.several:
             paths = [_with_suffix(path, ask.save) if ask.save else path] if path else []
         if paths:

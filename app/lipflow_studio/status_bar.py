@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QStatusBar, QWidget
 
 from lipflow_studio.document import FitUpdate, Picture, Status
@@ -11,6 +12,7 @@ from lipflow_studio.widgets.export_line import ExportLine
 from lipflow_studio.widgets.make import label
 
 REMARK_MS = 8000
+NARROW = 1000  # pixels of width below which what draws the 3D view is told by Help › About alone
 
 
 class StatusBar(QStatusBar):
@@ -43,7 +45,11 @@ class StatusBar(QStatusBar):
         """Name what draws the 3D view."""
         self._gl.setText(name.split(" (")[0])
         self._gl.setToolTip(f"What draws the 3D view: {name}")
-        self._gl.show()
+        self._gl.setVisible(self.width() >= NARROW)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._gl.setVisible(bool(self._gl.text()) and self.width() >= NARROW)
 
     def _show_rate(self, update: FitUpdate | None) -> None:
         self._rate.setText("– it/s" if update is None else f"{update.iterations_per_s:.0f} it/s")

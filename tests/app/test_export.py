@@ -341,7 +341,7 @@ def test_menu_actions_ask_for_a_file_and_are_recorded(
     wait_for_face(qtbot, session)
     suggested: list[str] = []
 
-    def choose(parent: object, title: str, path: str, kinds: str) -> tuple[str, str]:
+    def choose(parent: object, title: str, path: str, kinds: str, *_: object) -> tuple[str, str]:
         suggested.append(path)
         return str(tmp_path / Path(path).stem), kinds  # typed without a suffix
 

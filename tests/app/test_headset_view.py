@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QHelpEvent, QImage
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QImage
 from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
@@ -106,6 +106,15 @@ class TestACamera:
         assert not drawn(camera, mode=mode).isNull()
         camera.resize(60, 30)
         assert not camera.grab().isNull()
+
+    @pytest.mark.parametrize("width", [152, 170, 182])
+    def test_a_narrow_heading_names_its_camera(self, camera: CameraTriple, width: int) -> None:
+        camera.show_weight(0.4)
+        fonts = QFontMetricsF(camera._small())
+        name, _, error = camera._fitted(fonts, width)
+        assert name == "left eye"
+        assert error == "0.500"
+        assert camera._fitted(fonts, 400)[2] == "mean error 0.500"
 
     def test_its_weight_is_drawn_and_explained(self, qtbot: QtBot, camera: CameraTriple) -> None:
         without = drawn(camera)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QMenu,
     QPushButton,
@@ -24,10 +24,10 @@ from lipflow_studio.parts.compare import Compare, models_for
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.compare_canvas import CompareCanvas
-from lipflow_studio.views.compare_table import CompareTable
+from lipflow_studio.views.compare_table import NARROW, CompareTable
 from lipflow_studio.widgets.make import dressed, label, tool
 from lipflow_studio.widgets.scrolling import Scrolling
-from lipflow_studio.widgets.strip import FittingStrip
+from lipflow_studio.widgets.strip import Choice, FittingStrip
 
 LEAST = QSize(340, 230)  # pixels
 LEAST_TABLE = 320  # pixels of the figures' width, before they scroll
@@ -60,6 +60,11 @@ class ComparePanel(QWidget):
         self._show_contenders()
         self._show_update(compare.update)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.table.show_width(self.width())
+        self._show_options(self._compare.options)
+
     def _tools(self) -> QWidget:
         bar = FittingStrip()
         compare, session = self._compare, self._session
@@ -77,7 +82,7 @@ class ComparePanel(QWidget):
         self.split_button = self._layout_button("split", "split", "Two laid over each other, with a divider")
         bar.add(self.side_button)
         bar.add(self.split_button)
-        self.pair: tuple[QComboBox, QComboBox] = (QComboBox(), QComboBox())
+        self.pair: tuple[Choice, Choice] = (Choice(), Choice())
         for box, way in zip(self.pair, ("left", "right")):
             dressed(box, "pair", f"The contender on the {way} of the divider")
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -140,6 +145,7 @@ class ComparePanel(QWidget):
         self.side_button.setChecked(not split)
         self.split_button.setChecked(split)
         self.title.setVisible(not split)  # the boxes need its room
+        self.add_button.setText("" if split and self.width() < NARROW else "Add")
         for box, place in zip(self.pair, options.pair):
             box.setVisible(split and len(self._compare.contenders) > 1)
             box.setCurrentIndex(place)

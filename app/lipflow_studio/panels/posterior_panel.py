@@ -15,6 +15,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.widgets.face_strip import FaceStrip
 from lipflow_studio.widgets.make import button, dressed, label
 from lipflow_studio.widgets.scrolling import scrolling
+from lipflow_studio.widgets.strip import Name
 
 FACE = QSize(66, 88)  # pixels
 BESIDE = 360  # pixels of the window's height for the head, tabs, menu and status bar
@@ -80,7 +81,7 @@ class PosteriorPanel(QWidget):
         policy = self.bar.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.bar.setSizePolicy(policy)
-        self.state = label("", "muted", "Effective: how many independent codes the taken ones are worth")
+        self.state = dressed(Name(), "muted", "Effective: how many independent codes the taken ones are worth")
         for widget, width in ((self.run_button, 176), (self.samples, 112), (self.shown, 92)):
             widget.setFixedWidth(width)
             row.addWidget(widget)
@@ -91,13 +92,12 @@ class PosteriorPanel(QWidget):
     def _advice(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(8)
-        self.suggestion = label(
-            "", "", "The landmark that differs most between the faces: pinning it would tell most of the rest"
-        )
+        tip = "The landmark that differs most between the faces: pinning it would tell most of the rest"
+        self.suggestion = dressed(Name(), "", tip)
         self.select_button = button(
             "pin", "Select it", "Select this keypoint, to be dragged or pinned", self._posterior.select_suggested
         )
-        self.spread = label("", "muted", "Standard deviation of the vertices over all codes, mm")
+        self.spread = dressed(Name(), "muted", "Standard deviation of the vertices over all codes, mm")
         row.addWidget(self.suggestion)
         row.addWidget(self.select_button)
         row.addStretch(1)

@@ -28,8 +28,9 @@ CAPTIONS = ("input", "render", "error")
 STEP = 0.02  # of the divider, with an arrow key
 BAR = QSize(34, 5)  # pixels, for a weight of 1
 MEAN_ERROR = "mean error "
-NAME_WIDTH = 50  # pixels that a camera's name has before its error is a number alone
-WEIGHT_WIDTH = 8 + BAR.width() + 5 + 40  # pixels of a weight, with what is before it
+NAME_WIDTH = 60  # pixels that a camera's name has before its error is a number alone
+BAR_WIDTH = BAR.width() + 5  # pixels of a weight's bar, with what is behind it
+WEIGHT_WIDTH = 8 + BAR_WIDTH + 40  # pixels of a weight, with what is before it
 ATTENTION = (
     "{name}: {weight:.1%} of the attention\n"
     "The prior's encoder adds up the features of the three cameras with learned weights, softmax(W_A):\n"
@@ -160,9 +161,9 @@ class CameraTriple(QWidget):
         below = self.CAPTION if self.display.mode in ("side", "difference") else 2
         room = QSize(self.width() - (count - 1) * self.GAP, self.height() - self.CAPTION - below)
         scale = min(room.width() / count / width, room.height() / height)
-        w, h = width * scale, height * scale
-        left = (self.width() - count * w - (count - 1) * self.GAP) / 2
-        top = self.CAPTION + (room.height() - h) / 2
+        w, h = float(int(width * scale)), float(int(height * scale))  # whole pixels: cameras beside it stand as high
+        left = (self.width() - count * w - (count - 1) * self.GAP) // 2
+        top = self.CAPTION + (room.height() - h) // 2
         return [QRectF(left + i * (w + self.GAP), top, w, h) for i in range(count)]
 
     def _heading(self, boxes: list[QRectF]) -> QRectF:
@@ -192,24 +193,32 @@ class CameraTriple(QWidget):
 
     def _paint_heading(self, painter: QPainter, heading: QRectF) -> None:
         look, middle, font = current(), Qt.AlignmentFlag.AlignVCenter, QFontMetricsF(painter.font())
-        weight = 0 if self.weight is None else WEIGHT_WIDTH
-        room, note = heading.width() - weight - 10 - font.horizontalAdvance(self.note), self.note
-        if room < min(NAME_WIDTH, font.horizontalAdvance(self.name)):  # which camera it is comes first
-            note = self.note.removeprefix(MEAN_ERROR)
-            room += font.horizontalAdvance(self.note) - font.horizontalAdvance(note)
-        name = font.elidedText(self.name, Qt.TextElideMode.ElideMiddle, max(room, 0.0))
+        name, bar_width, note = self._fitted(font, heading.width())
         painter.setPen(QColor(look.text))
         painter.drawText(heading, Qt.AlignmentFlag.AlignLeft | middle, name)
         painter.setPen(QColor(look.muted))
         painter.drawText(heading, Qt.AlignmentFlag.AlignRight | middle, note)
         if self.weight is not None:
             left = heading.left() + font.horizontalAdvance(name) + 8
-            bar = QRectF(left, heading.center().y() - BAR.height() / 2, BAR.width(), BAR.height())
-            painter.fillRect(bar, QColor(look.groove))
-            bar.setWidth(BAR.width() * self.weight)
-            painter.fillRect(bar, QColor(look.accent))
-            words = QRectF(left + BAR.width() + 5, heading.top(), 40, heading.height())
+            if bar_width:
+                bar = QRectF(left, heading.center().y() - BAR.height() / 2, BAR.width(), BAR.height())
+                painter.fillRect(bar, QColor(look.groove))
+                bar.setWidth(BAR.width() * self.weight)
+                painter.fillRect(bar, QColor(look.accent))
+            words = QRectF(left + bar_width, heading.top(), 40, heading.height())
             painter.drawText(words, Qt.AlignmentFlag.AlignLeft | middle, f"{self.weight:.0%}")
+
+    def _fitted(self, font: QFontMetricsF, width: float) -> tuple[str, int, str]:
+        """Name, width of the weight's bar and error that a heading has room for: which camera it is comes first."""
+        number = self.note.removeprefix(MEAN_ERROR)
+        percent = 0.0 if self.weight is None else 8 + font.horizontalAdvance(f"{self.weight:.0%}")
+        wanted = min(NAME_WIDTH, font.horizontalAdvance(self.name))
+        full = 0 if self.weight is None else BAR_WIDTH
+        ways = ((full, self.note), (full, number), (0, number))
+        rooms = [width - percent - bar - 10 - font.horizontalAdvance(note) for bar, note in ways]
+        way = next((way for way, room in enumerate(rooms) if room >= wanted), len(ways) - 1)
+        name = font.elidedText(self.name, Qt.TextElideMode.ElideMiddle, max(rooms[way], 0.0))
+        return name, *ways[way]
 
     def _paint_side(self, painter: QPainter) -> None:
         for box, pixels, caption in zip(self._boxes(len(CAPTIONS)), self._pixels, CAPTIONS):

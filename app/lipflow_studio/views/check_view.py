@@ -14,6 +14,7 @@ from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 from lipflow_studio.widgets.make import button, dressed
+from lipflow_studio.widgets.strip import Choice
 
 EMPTY = "Not checked yet. The check draws the mesh over some photos and compares its render with them."
 KINDS = ("Mesh on the photo", "Photo, render, difference ×4")
@@ -29,8 +30,8 @@ class CheckView(QWidget):
         self.text = QTextBrowser()
         self.text.setMinimumHeight(60)
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        self.view = dressed(QComboBox(), "view", "Which photo")
-        self.kind = dressed(QComboBox(), "picture", "Which picture of it")
+        self.view = dressed(Choice(), "view", "Which photo")
+        self.kind = dressed(Choice(), "picture", "Which picture of it")
         self.kind.addItems(KINDS)
         self.picture = PictureView()
         for box in (self.view, self.kind):

@@ -34,6 +34,8 @@ REACH = 9  # pixels from the divider at which it is grabbed
 HANDLE = 11  # radius of the divider's handle, pixels
 MARGIN, PAD, DOT = 6, 6, 14  # pixels: around a caption, inside it, and for its contender's colour
 PLATE = 0.62  # opacity of its ground
+NARROW = 76  # pixels for a name below which its beginning tells more than its ends
+LOW = 190  # pixels of a face's height below which a caption is its name alone: more of it would lie over the mouth
 KEY_STEP = 0.02  # of the width, by a key
 EMPTY = "Add an avatar, or the open one under another prior: all are fitted to the same observation"
 
@@ -130,41 +132,52 @@ class CompareCanvas(QWidget):
         if self.is_split:
             self._paint_divider(painter, edge)
         if len(self._compare.contenders) < 2:
-            painter.setPen(QColor(look.muted))
             where = Qt.AlignmentFlag.AlignTop if places else Qt.AlignmentFlag.AlignVCenter
             flags = where | Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(self.rect().adjusted(20, 14, -20, -14), flags, EMPTY)
+            words = self.rect().adjusted(20, 14, -20, -14)
+            if places:
+                self._paint_plate(painter, painter.boundingRect(words, flags, EMPTY).adjusted(-8, -5, 8, 5))
+            painter.setPen(QColor(look.text if places else look.muted))
+            painter.drawText(words, flags, EMPTY)
         painter.end()
 
     def _paint_caption(self, painter: QPainter, place: int, title: str, rect: QRect, at_right: bool) -> None:
         look = current()
         standing = self._standings[place] if place < len(self._standings) else None
         failed = standing is not None and standing.failure is not None
-        words = "Opening…" if self._compare.contenders[place].info is None else _words(standing)
+        opening = self._compare.contenders[place].info is None
+        words = "Opening…" if opening else _words(standing)
+        has_words = rect.height() >= LOW or failed or opening
         bold = QFont(self.font())
         bold.setWeight(QFont.Weight.DemiBold)
         small, large = painter.fontMetrics(), QFontMetrics(bold)
         room = (rect.width() // 2 - 24 if self.is_split else rect.width()) - 2 * MARGIN - 2 * PAD
-        name = large.elidedText(title, Qt.TextElideMode.ElideMiddle, room - DOT)
+        cut = Qt.TextElideMode.ElideRight if room < NARROW else Qt.TextElideMode.ElideMiddle
+        name = large.elidedText(title, cut, room - DOT)
         words = small.elidedText(words, Qt.TextElideMode.ElideRight, room)
-        width = max(large.horizontalAdvance(name) + DOT, small.horizontalAdvance(words)) + 2 * PAD
-        height = large.height() + small.height() + PAD
+        width = max(large.horizontalAdvance(name) + DOT, small.horizontalAdvance(words) * has_words) + 2 * PAD
+        height = large.height() + small.height() * has_words + PAD
         left = rect.right() - MARGIN - width if at_right else rect.left() + MARGIN
         plate = QRect(left, rect.bottom() - MARGIN - height, width, height)
-        ground = QColor(look.window)
-        ground.setAlphaF(PLATE)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(ground)
-        painter.drawRoundedRect(plate, 5, 5)
+        self._paint_plate(painter, plate)
         inside = plate.adjusted(PAD, PAD // 2, -PAD, -PAD // 2)
         painter.setBrush(QColor(look.kinds[place % len(look.kinds)]))
         painter.drawEllipse(QPointF(inside.left() + 4, inside.top() + large.height() / 2), 4, 4)
         painter.setPen(QColor(look.bad if failed else look.muted))
-        painter.drawText(inside, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom, words)
+        if has_words:
+            painter.drawText(inside, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom, words)
         painter.setPen(QColor(look.text))
         painter.setFont(bold)
         painter.drawText(inside.adjusted(DOT, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop, name)
         painter.setFont(self.font())
+
+    def _paint_plate(self, painter: QPainter, plate: QRect) -> None:
+        """A ground on which words are legible over a face."""
+        ground = QColor(current().window)
+        ground.setAlphaF(PLATE)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(ground)
+        painter.drawRoundedRect(plate, 5, 5)
 
     def _paint_divider(self, painter: QPainter, edge: int) -> None:
         look = current()

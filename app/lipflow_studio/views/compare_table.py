@@ -29,6 +29,7 @@ class Column:
     better: int = 0  # 1: greater is better, −1: less is; 0: it says nothing of that
     sources: tuple[Source, ...] = tuple(Source)  # where it is shown
     of_truth: bool = False  # shown where the truth is known
+    spare: bool = False  # left out where the table is narrow
 
     def value(self, standing: Standing | None) -> float | None:
         """None where it is not known."""
@@ -88,16 +89,20 @@ COLUMNS = (
         better=-1,
         of_truth=True,
     ),
-    Column("iteration", "Iter.", "Of its fit, since this observation was given", ("record", "iteration"), "d"),
+    Column(
+        "iteration", "Iter.", "Of its fit, since this observation was given", ("record", "iteration"), "d", spare=True
+    ),
     Column(
         "ms",
         "ms",
         "Duration of an iteration on average, while the others and the studio's own fit take their turns",
         ("record", "ms"),
         ".1f",
+        spare=True,
     ),
 )
-PRIOR_WIDTH = 100  # pixels, for the longest of PRIORS
+NARROW = 470  # pixels
+PRIOR_WIDTH, PRIOR_NARROW = 100, 88  # pixels, for the longest of PRIORS
 NAME, FIRST = 1, 3  # columns of the grid; in front of them the contender's colour
 
 
@@ -108,6 +113,7 @@ class CompareTable(QWidget):
         super().__init__(parent)
         dressed(self, "panel")
         self._session, self._compare = session, session.part(Compare)
+        self._is_narrow = False
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(12, 6, 6, 6)
         self._grid.setHorizontalSpacing(8)
@@ -116,7 +122,7 @@ class CompareTable(QWidget):
         for place in range(len(COLUMNS)):
             self._grid.setColumnStretch(FIRST + place, 1)
         self._heads = {c.name: label(c.title, "muted", c.tip) for c in COLUMNS}
-        for place, head in enumerate((label("Contender", "muted"), label("Prior", "muted"))):
+        for place, head in enumerate((label("Name", "muted"), label("Prior", "muted"))):
             self._grid.addWidget(head, 0, NAME + place)
         for place, head in enumerate(self._heads.values()):
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -132,6 +138,21 @@ class CompareTable(QWidget):
         compare.update_changed.connect(self._show_update)
         session.source_changed.connect(lambda _: self._show_update(compare.update))
         self._show_contenders()
+
+    def show_width(self, width: int) -> None:
+        """Fit the columns to that many pixels of what it is seen in."""
+        narrow = width < NARROW
+        if narrow is not self._is_narrow:
+            self._is_narrow = narrow
+            self._grid.setHorizontalSpacing(4 if narrow else 8)
+            self._grid.setContentsMargins(*((8, 6, 2, 6) if narrow else (12, 6, 6, 6)))
+            for prior in self.priors:
+                prior.setFixedWidth(self._prior_width)
+            self._show_update(self._compare.update)
+
+    @property
+    def _prior_width(self) -> int:
+        return PRIOR_NARROW if self._is_narrow else PRIOR_WIDTH
 
     def _show_contenders(self) -> None:
         for widget in self._rows:
@@ -151,7 +172,7 @@ class CompareTable(QWidget):
         dot = QLabel("●")
         name = dressed(_Name(title), "", contender.which or "Only in memory")
         prior = dressed(QComboBox(), "prior", "The prior that it is fitted under; another one begins all fits anew")
-        prior.setFixedWidth(PRIOR_WIDTH)
+        prior.setFixedWidth(self._prior_width)
         for key, row in PRIORS.items():
             prior.addItem(row.title, key)
             prior.setItemData(prior.count() - 1, row.tip, Qt.ItemDataRole.ToolTipRole)
@@ -176,6 +197,7 @@ class CompareTable(QWidget):
         known = any(s is not None and s.figures is not None for s in standings)
         for number, column in enumerate(COLUMNS):
             shown = self._session.source in column.sources and (known or not column.of_truth)
+            shown &= not (column.spare and self._is_narrow)
             if self._heads[column.name].isHidden() is shown:
                 self._heads[column.name].setVisible(shown)
                 self._grid.setColumnStretch(FIRST + number, int(shown))

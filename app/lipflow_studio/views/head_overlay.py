@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 EDGE, PADDING, ROUND = 12.0, 10.0, 6.0  # pixels: from the view's edge, inside a card, of its corners
-BAR = (220.0, 10.0)  # pixels
+BAR, LOW_BAR = (220.0, 10.0), (184.0, 7.0)  # pixels; in a low view
+LOW = 300  # pixels of a view's height
 LINE = 17.0  # pixels from one line of text to the next
 
 
@@ -139,16 +140,18 @@ def _paint_card(painter: QPainter, box: QRectF) -> None:
 
 
 def _paint_scale(painter: QPainter, heat: Heat, height: int) -> None:
-    """A colour bar in mm, in the lower left corner."""
-    wide, thick = BAR
-    box = QRectF(EDGE, height - EDGE - 4 * LINE - thick - 2 * PADDING, wide + 2 * PADDING, 0)
-    box.setBottom(height - EDGE)
+    """A colour bar in mm, in the lower left corner; in a low view without figures, which would lie over the face."""
+    low = height < LOW
+    wide, thick = LOW_BAR if low else BAR
+    edge, padding, line = (EDGE - 4, PADDING - 3, LINE - 2) if low else (EDGE, PADDING, LINE)
+    box = QRectF(edge, height - edge - (2 if low else 4) * line - 2 - thick - 2 * padding, wide + 2 * padding, 0)
+    box.setBottom(height - edge)
     _paint_card(painter, box)
-    left, top = box.left() + PADDING, box.top() + PADDING
-    _font(painter, 12, bold=True)
+    left, top = box.left() + padding, box.top() + padding
+    _font(painter, 11 if low else 12, bold=True)
     painter.setPen(QColor(current().text))
-    painter.drawText(QRectF(left, top, wide, LINE), Qt.AlignmentFlag.AlignLeft, heat.title)
-    bar = QRectF(left, top + LINE + 2, wide, thick)
+    painter.drawText(QRectF(left, top, wide, line), Qt.AlignmentFlag.AlignLeft, heat.title)
+    bar = QRectF(left, top + line + 2, wide, thick)
     table = scale_colours(heat.colours)
     painter.drawImage(bar, QImage(table.data, len(table), 1, 3 * len(table), QImage.Format.Format_RGB888))
     painter.setPen(QPen(QColor(current().line_hover), 1))
@@ -156,15 +159,17 @@ def _paint_scale(painter: QPainter, heat: Heat, height: int) -> None:
     painter.drawRect(bar)
     _font(painter, 11)
     painter.setPen(QColor(current().text))
-    under = QRectF(left, bar.bottom() + 2, wide, LINE)
+    under = QRectF(left, bar.bottom() + 2, wide, line)
     ticks = ((Qt.AlignmentFlag.AlignLeft, "0"), (Qt.AlignmentFlag.AlignHCenter, f"{heat.top / 2:g}"))
     for align, text in (*ticks, (Qt.AlignmentFlag.AlignRight, f"≥ {heat.top:g} mm")):
         painter.drawText(under, align, text)
+    if low:
+        return
     figures = f"mean {heat.values.mean():.2f} mm, most {heat.values.max():.1f} mm"
     note = QFontMetricsF(painter.font()).elidedText(heat.note, Qt.TextElideMode.ElideMiddle, wide)
     painter.setPen(QColor(current().muted))
     for row, text in enumerate((figures, note)):
-        below = QRectF(left, under.bottom() + row * LINE, wide, LINE)
+        below = QRectF(left, under.bottom() + row * line, wide, line)
         painter.drawText(below, Qt.AlignmentFlag.AlignLeft, text)
 
 
