@@ -51,6 +51,13 @@ class Ranks:
         torch.distributed.all_reduce(whole)
         return whole
 
+    def any(self, flag: bool) -> bool:
+        """Whether any of the processes says so, all of which must ask."""
+        if self.count == 1:
+            return flag
+        device = {backend: device for device, backend in BACKENDS.items()}[torch.distributed.get_backend()]
+        return bool(self.total(torch.tensor(float(flag), device=device)) > 0)
+
     def gathered(self, part: Tensor, batch: int) -> Tensor:
         """The whole batch's rows [B, ..] from all processes' own; what has one row for all is the same everywhere."""
         rows = self.rows(batch)

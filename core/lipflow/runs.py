@@ -176,7 +176,8 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
                     saved = time.monotonic()
                 yield state
         finally:
-            training.save(folder / CHECKPOINT)
+            if training.is_whole:  # else it was cut within a step: the last checkpoint stands
+                training.save(folder / CHECKPOINT)
     training.finished_avatar().save(folder / AVATAR, half=True)
 
 

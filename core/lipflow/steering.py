@@ -8,13 +8,16 @@ training.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 STOP, PAUSE, GO_ON, SAVE = signal.SIGINT, signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1
 _OBEYED = (STOP, signal.SIGTERM, PAUSE, GO_ON, SAVE)
+_ECHO_SECONDS = 2.0  # in which a stop comes again by itself: from the terminal, and forwarded by what started this
 
 
 class Steering:
@@ -22,19 +25,28 @@ class Steering:
 
     def __init__(self) -> None:
         self._asked: set[int] = set()
+        self._stop_heard = math.inf
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; a second Ctrl-C does not wait for the step."""
+        """Note a signal; a second Ctrl-C, which is no echo of the first, does not wait for the step."""
         number = STOP if number == signal.SIGTERM else number
-        if number == STOP and STOP in self._asked:
-            raise KeyboardInterrupt
+        if number == STOP:
+            now = time.monotonic()
+            if now - self._stop_heard > _ECHO_SECONDS:
+                raise KeyboardInterrupt
+            self._stop_heard = min(self._stop_heard, now)
         if number == GO_ON:
             self._asked.discard(PAUSE)
         else:
             self._asked.add(number)
 
-    def obey(self, save: Callable[[], object]) -> None:
+    def obey(self, save: Callable[[], object], of_any: Callable[[bool], bool] = bool) -> None:
         """Do what was asked for: save, rest, or leave.
+
+        Args:
+            save: writes a checkpoint.
+            of_any: whether any of the processes that work together is to stop, from whether this one is: they leave
+                after the same step.
 
         Raises:
             KeyboardInterrupt: to stop.
@@ -45,7 +57,7 @@ class Steering:
         if PAUSE in self._asked:
             self._asked.discard(PAUSE)
             os.kill(os.getpid(), signal.SIGSTOP)  # until SIGCONT; what else came meanwhile is heard then
-        if STOP in self._asked:
+        if of_any(STOP in self._asked):
             raise KeyboardInterrupt
 
 

@@ -99,6 +99,7 @@ class Training:
         self._generator = torch.Generator().manual_seed(config.seed)
         self._pending = torch.empty(0, dtype=torch.long)  # places in the train split, still to come in this epoch
         self._place = self._generator.get_state(), self._pending  # after the last whole step
+        self.is_whole = True  # False while a step changes the model: what were saved then would be half of it
         self.step, self.seconds, self._pace = 0, 0.0, 0.0
         self._scalars: dict[str, float] = {}
         self._validation: dict[str, float] | None = None
@@ -160,9 +161,11 @@ class Training:
         rate = one_cycle(self.step, config.steps, config.learning_rate)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
+        self.is_whole = False
         self._optimiser.step()
         self.step += 1
         self._place = self._generator.get_state(), self._pending
+        self.is_whole = True
         if self.step % config.log_every == 0 or self.step in (1, config.steps):
             codes = gathered(terms.codes, config.batch, self.ranks)
             read = {**totals({**losses, "loss": loss}, self.ranks), **watched(codes), "gradient_norm": norm}

@@ -62,35 +62,71 @@ def curve(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_two_processes_train_as_one_does(capture: Path, packed: PackedCapture, tmp_path: Path) -> None:
+# Trains as the command does; the second process alone is told to stop, within its 12th step, and again at once.
+STOPPED = """
+import os, signal, sys, torch
+from lipflow.cli import main
+step, done = torch.optim.Adam.step, 0
+def heard(*args, **options):
+    global done
+    result, done = step(*args, **options), done + 1
+    if done == 12 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    return result
+torch.optim.Adam.step = heard
+sys.exit(main())
+"""
+
+
+def on_two(program: list[str], capture: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Train in two processes."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     sizes = ["--preset", "tiny", "--steps", str(STEPS), "--batch", str(BATCH), "--device", "cpu"]
-    train = ["-m", "lipflow.cli", "train", str(capture), "--variant", config().variant, *sizes]
-    done = subprocess.run(
-        [*launch, *train, "--out", str(tmp_path / "two")],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    train = ["train", str(capture), "--variant", config().variant, *sizes, "--out", str(out), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    return subprocess.run([*launch, *program, *train], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def two(capture: Path, packed: PackedCapture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes that nothing disturbed."""
+    out = tmp_path_factory.mktemp("together") / "two"
+    done = on_two(["-m", "lipflow.cli"], capture, out)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(AVATAR) == 1  # one of them speaks
     assert "2 processes" in done.stderr
+    return out
+
+
+def test_a_stop_of_one_process_stops_both_and_costs_nothing(two: Path, capture: Path, tmp_path: Path) -> None:
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    stopped = on_two([str(tmp_path / "stopped.py")], capture, tmp_path / "run")
+    assert stopped.returncode != 0
+    assert stopped.stderr.count("lipflow: stopped") == 1
+    assert load_tensors(tmp_path / "run" / CHECKPOINT, what="checkpoint", kind=FORMAT)[1]["step"] == 12
+    resumed = on_two(["-m", "lipflow.cli"], capture, tmp_path / "run", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    own, whole = (load_tensors(run / CHECKPOINT, what="checkpoint", kind=FORMAT)[0] for run in (tmp_path / "run", two))
+    assert [name for name in whole if not torch.equal(own[name], whole[name])] == []
+
+
+def test_two_processes_train_as_one_does(two: Path, packed: PackedCapture, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     whole = opened(tmp_path / "one", config(), packed, torch.device("cpu"), None)
     for _ in advance(whole, tmp_path / "one"):
         pass
-    one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
-    assert set(one) == set(two)
-    assert [step for step, _ in two["train/loss"]] == [10, 20]
+    one, both = curve(tmp_path / "one"), curve(two)
+    assert set(one) == set(both)
+    assert [step for step, _ in both["train/loss"]] == [10, 20]
     for tag, values in one.items():
-        assert two[tag] == [(step, pytest.approx(value, rel=2e-4, abs=1e-5)) for step, value in values], tag
-    tensors, body = load_tensors(tmp_path / "two" / CHECKPOINT, what="checkpoint", kind=FORMAT)
+        assert both[tag] == [(step, pytest.approx(value, rel=2e-4, abs=1e-5)) for step, value in values], tag
+    tensors, body = load_tensors(two / CHECKPOINT, what="checkpoint", kind=FORMAT)
     assert body["step"] == STEPS
     own = whole.state_dict()[0]
     far = [name for name in own if not torch.allclose(tensors[name].double(), own[name].double(), 1e-2, 1e-4)]
     assert far == []
-    assert Avatar.load(tmp_path / "two" / AVATAR).record["config"] == whole.finished_avatar().record["config"]
+    assert Avatar.load(two / AVATAR).record["config"] == whole.finished_avatar().record["config"]
 
 
 @pytest.mark.parametrize("variant", ["lip-flow-hmc", "lip-flow-kpt"])

@@ -12,7 +12,7 @@ import torch
 
 from lipflow.capture import open_capture, pack
 from lipflow.capture.packed import PackedCapture
-from lipflow.runs import CODES, LOGS, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
+from lipflow.runs import CHECKPOINT, CODES, LOGS, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
 from lipflow.training_config import TrainConfig
 from lipflow.training_log import TrainingLog
 from support.tiny_capture import write_tiny_capture
@@ -59,6 +59,28 @@ def test_picture_codes_and_options(packed: PackedCapture, tmp_path: Path) -> Non
     assert (tmp_path / SAMPLE).is_file()
     assert json.loads((tmp_path / RECORD).read_text())["options"] == {"preset": "tiny"}
     states.close()
+
+
+def test_a_step_that_was_cut_is_not_saved(
+    packed: PackedCapture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second Ctrl-C may come when the model is that of the next step already, and the count is not."""
+    config, cpu = TrainConfig.of("lip-flow-kpt", "tiny", steps=3), torch.device("cpu")
+    states = advance(opened(tmp_path, config, packed, cpu), tmp_path)
+    next(states)
+    states.close()
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    training = opened(tmp_path, config, packed, cpu)
+    step = training._optimiser.step
+
+    def cut() -> None:
+        step()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._optimiser, "step", cut)
+    with pytest.raises(KeyboardInterrupt):
+        next(advance(training, tmp_path))
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_held_out_figures_are_logged_where_they_were_measured(packed: PackedCapture, tmp_path: Path) -> None:

@@ -93,9 +93,31 @@ def test_a_pause_that_was_taken_back_does_not_happen() -> None:
         steering.obey(lambda: None)
 
 
-def test_a_second_stop_does_not_wait_and_the_handlers_come_back() -> None:
+def test_a_second_stop_does_not_wait_and_the_handlers_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(STOP)
+    with steered() as steering:
+        os.kill(os.getpid(), STOP)
+        os.kill(os.getpid(), STOP)  # within a moment: the launcher's echo of the same Ctrl-C
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            steering.obey(lambda: None)
+    later = time.monotonic() + 3.0
     with pytest.raises(KeyboardInterrupt), steered():
         os.kill(os.getpid(), STOP)
+        monkeypatch.setattr(time, "monotonic", lambda: later)
         os.kill(os.getpid(), STOP)
     assert signal.getsignal(STOP) is before
+
+
+def test_processes_that_work_together_stop_after_the_same_step() -> None:
+    heard: list[bool] = []
+
+    def of_any(own: bool) -> bool:
+        heard.append(own)
+        return len(heard) == 2
+
+    with steered() as steering:
+        steering.obey(lambda: None, of_any)
+        with pytest.raises(KeyboardInterrupt):
+            steering.obey(lambda: None, of_any)  # another one heard the signal
+    assert heard == [False, False]

@@ -109,8 +109,12 @@ def _follow(training: Training, out: Path) -> None:
     """Train to the end behind a bar, or until a signal says otherwise."""
     first = training.ranks.is_first
     bar = tqdm(total=training.config.steps, initial=training.step, dynamic_ncols=True, disable=not first)
-    with steered() as steering, bar, closing(advance(training, out)) as states:
-        for state in states:
-            bar.update(state.step - bar.n)
-            bar.set_postfix(loss=f"{state.scalars.get('loss', float('nan')):.4f}", refresh=False)
-            steering.obey(lambda: training.save(out / CHECKPOINT) if first else None)
+    try:
+        with steered() as steering, bar, closing(advance(training, out)) as states:
+            for state in states:
+                bar.update(state.step - bar.n)
+                bar.set_postfix(loss=f"{state.scalars.get('loss', float('nan')):.4f}", refresh=False)
+                steering.obey(lambda: training.save(out / CHECKPOINT) if first else None, training.ranks.any)
+    except KeyboardInterrupt:
+        if first:
+            raise  # the others end well: torchrun would take an error for a reason to end the first, which saves
