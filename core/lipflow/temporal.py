@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ class TemporalPrior(nn.Module):
         """``config.context`` is the width of h alone; ``avatar`` names the avatar that it belongs to."""
         super().__init__()
         self.config, self.avatar = config, avatar
+        self.record: dict[str, Any] = {}  # how it was trained
         wide = replace(config, context=config.context + config.latent + 1)
         self.prior: LatentPrior = Flow(wide, Gaussian(wide))
         self.register_buffer("mean", torch.zeros(config.latent))  # of the training codes
@@ -91,7 +93,8 @@ class TemporalPrior(nn.Module):
     def save(self, path: Path | str) -> None:
         """Write one ``.safetensors`` file, atomically."""
         learned = {name: tensor for name, tensor in self.state_dict().items() if tensor.is_floating_point()}
-        body = {"format": FORMAT, "version": 1, "config": to_json(self.config), "avatar": self.avatar}
+        body: dict[str, Any] = {"format": FORMAT, "version": 1, "config": to_json(self.config), "avatar": self.avatar}
+        body["record"] = self.record
         save_tensors(Path(path), learned, body)
 
     @staticmethod
@@ -113,6 +116,7 @@ class TemporalPrior(nn.Module):
             raise InputError(what, expected="the weights that its config names", got=f"{astray[0]!r} astray")
         checked = {k: take(tensors, k, tuple(v.shape), torch.float32, what) for k, v in expected.items()}
         temporal.load_state_dict(checked, strict=False)
+        temporal.record = dict(body.get("record") or {})
         return temporal.eval().requires_grad_(False)
 
 

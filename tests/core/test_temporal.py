@@ -15,6 +15,7 @@ from lipflow.avatar import Avatar
 from lipflow.capture import PackedCapture, open_capture, pack
 from lipflow.checks import InputError
 from lipflow.cli import main
+from lipflow.commands import temporal as temporal_command
 from lipflow.evaluation.sequences import (
     METRICS,
     SequenceConfig,
@@ -278,6 +279,28 @@ def test_the_command_trains_and_compares(run_dir, capture_dir, tmp_path):
         assert all(row[metric]["mean"] > 0 for metric in METRICS)
     assert body["rows"][0]["paired"] is None
     TemporalPrior.load(tmp_path / "temporal.safetensors")
+
+
+def test_a_stopped_comparison_goes_on_with_the_priors_that_are_trained(run_dir, capture_dir, tmp_path, monkeypatch):
+    trained = []
+
+    def training(*args):
+        trained.append(args[2].forget)
+        return train_temporal(*args)
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    command = ["temporal", str(run_dir), "--capture", str(capture_dir), "--noise", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr(temporal_command, "train_temporal", training)
+    monkeypatch.setattr(temporal_command, "compare_ways", stopped)
+    for options, count in ((["--steps", "2"], 2), (["--steps", "2"], 2), (["--steps", "3"], 4)):
+        assert main([*command, *options]) == 130
+        assert len(trained) == count
+    (tmp_path / "control.safetensors").write_bytes(b"cut")
+    assert main([*command, "--steps", "3"]) == 130
+    assert len(trained) == 5
+    assert trained[-1] == 1.0
 
 
 def test_mistakes_are_one_line():

@@ -1,7 +1,9 @@
-"""``lipflow temporal``: train a temporal prior on a run's avatar and judge it on held-out sequences."""
+"""``lipflow temporal``: train a temporal prior on a run's avatar and judge it on held-out sequences; a prior that is
+trained stays trained."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 import tyro
 
+from lipflow.avatar import Avatar
+from lipflow.capture.packed import PackedCapture
 from lipflow.checks import InputError
 from lipflow.commands.progress import follow
 from lipflow.commands.train import packed_for
@@ -20,7 +24,7 @@ from lipflow.temporal import TemporalPrior
 from lipflow.temporal_training import TemporalConfig, train_temporal
 from lipflow.training_start import provenance
 
-PRIOR, FIGURES = "temporal.safetensors", "temporal.json"
+PRIOR, CONTROL, FIGURES = "temporal.safetensors", "control.safetensors", "temporal.json"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Temporal:
     capture: Path
     """The capture that the run was trained on."""
     out: Path
-    """Folder to write temporal.safetensors and temporal.json into."""
+    """Folder to write temporal.safetensors, control.safetensors (the prior of h_t alone) and temporal.json into."""
     noise: tuple[float, ...] = (1.0, 2.0)
     """Standard deviations of the keypoints' noise to compare at, pixels; training sees up to the largest."""
     steps: int = TemporalConfig.steps
@@ -55,14 +59,14 @@ class Temporal:
         packed = packed_for(self.capture, run.preset, self.cameras_per_frame)
         if packed.name != run.subject:
             raise InputError("--capture", expected=run.subject, got=packed.name, mend="give the run's own capture")
-        priors: dict[str, TemporalPrior] = {}
-        for name, forget in (("temporal", config.forget), ("control", 1.0)):
-            steps = train_temporal(avatar, packed, replace(config, forget=forget))
-            priors[name] = follow(steps, f"train {name}", "step", lambda state: (state.step, state.steps))
+        given = {"avatar": run.avatar_hash(), "capture": packed.hash}
+        priors = {
+            name: self._prior(file, name, avatar, packed, replace(config, forget=forget), given)
+            for name, file, forget in (("temporal", PRIOR, config.forget), ("control", CONTROL, 1.0))
+        }
         rows = follow(
             compare_ways(avatar, packed, priors, comparison), "compare", "sequence", lambda s: (s.done, s.total)
         )
-        priors["temporal"].save(self.out / PRIOR)
         body = {
             "format": "lipflow-temporal-figures",
             "version": 1,
@@ -74,6 +78,28 @@ class Temporal:
         }
         write_json(self.out / FIGURES, body)
         sys.stdout.write("\n".join([*map(line_of, rows), str(self.out / FIGURES), ""]))
+
+    def _prior(
+        self,
+        file: str,
+        name: str,
+        avatar: Avatar,
+        packed: PackedCapture,
+        config: TemporalConfig,
+        given: dict[str, str],
+    ) -> TemporalPrior:
+        """The prior that a command before has left in --out, or else one that is trained now and left there."""
+        path, record = self.out / file, {**given, "training": to_json(config)}
+        if path.exists():
+            with contextlib.suppress(InputError):  # another program's, or damaged: it is replaced
+                kept = TemporalPrior.load(path)
+                if kept.record == record:
+                    return kept
+        steps = train_temporal(avatar, packed, config)
+        prior = follow(steps, f"train {name}", "step", lambda state: (state.step, state.steps))
+        prior.record = record
+        prior.save(path)
+        return prior
 
 
 def line_of(row: dict[str, Any]) -> str:
