@@ -42,6 +42,20 @@ def group_by_texture_rows(corner_uv: npt.NDArray[np.float32], T: int) -> tuple[n
 
 
 @helper
+def _dot(g, texture, i):  # type: ignore[no-untyped-def]
+    """Of three channels' gradients with a texel."""
+    return g[0] * texture[i] + g[1] * texture[i + np.uintp(1)] + g[2] * texture[i + np.uintp(2)]
+
+
+@helper
+def _add(g, weight, grad_texture, i):  # type: ignore[no-untyped-def]
+    """Three channels' gradients to a texel."""
+    grad_texture[i] += g[0] * weight
+    grad_texture[i + np.uintp(1)] += g[1] * weight
+    grad_texture[i + np.uintp(2)] += g[2] * weight
+
+
+@helper
 def _lookup_backward(at, g, places, weights, dots, texture, grad_texture, with_texture):  # type: ignore[no-untyped-def]
     """Add one channel's gradient g to ``grad_texture``, and its product with the four texels to ``dots``."""
     i00, i01, i10, i11 = places
@@ -93,10 +107,15 @@ def _triangle(  # type: ignore[no-untyped-def]
             places, pixel = (i00, i01, i10, i11), np.uintp((row + x) * channels)
             weights = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
             dots = (zero, zero, zero, zero)
-            if channels == 3:  # a number of rounds that the compiler knows
-                for ch in range(np.uintp(3)):
-                    g = grad_rgb[pixel + ch]
-                    dots = _lookup_backward(ch, g, places, weights, dots, texture, grad_texture, with_texture)
+            if channels == 3:
+                g = grad_rgb[pixel], grad_rgb[pixel + np.uintp(1)], grad_rgb[pixel + np.uintp(2)]
+                # All loads before the first store, which for all that the compiler knows may change what is loaded.
+                dots = _dot(g, texture, i00), _dot(g, texture, i01), _dot(g, texture, i10), _dot(g, texture, i11)
+                if with_texture:
+                    _add(g, weights[0], grad_texture, i00)
+                    _add(g, weights[1], grad_texture, i01)
+                    _add(g, weights[2], grad_texture, i10)
+                    _add(g, weights[3], grad_texture, i11)
             else:
                 for ch in range(np.uintp(channels)):
                     g = grad_rgb[pixel + ch]
