@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt
-from PySide6.QtWidgets import QHBoxLayout, QListWidgetItem, QProgressBar, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QListWidgetItem, QProgressBar, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
 
 from lipflow_studio.icons import icon
 from lipflow_studio.parts.faces import Faces
@@ -78,8 +78,10 @@ class PosteriorPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
+        self.bar.setMinimumWidth(40)
         policy = self.bar.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
+        policy.setHorizontalPolicy(QSizePolicy.Policy.Ignored)  # it takes what is left: words come first
         self.bar.setSizePolicy(policy)
         self.state = dressed(Name(), "muted", "Effective: how many independent codes the taken ones are worth")
         for widget, width in ((self.run_button, 176), (self.samples, 112), (self.shown, 92)):
