@@ -180,6 +180,14 @@ def _write_observed(folder: Path, state: FitState, observation: Observation) -> 
         save_picture(folder / "observed.png", torch.from_numpy(render))
 
 
+def keypoint_errors(state: FitState, observation: KeypointObservation) -> npt.NDArray[np.floating]:
+    """How far a fit's keypoints are from those given, [136] pixels of their image."""
+    height, width = observation.camera.size
+    distance = (state.extras["projected"] - observation.keypoints.cpu().numpy()) * [width, height]
+    pixels: npt.NDArray[np.floating] = np.linalg.norm(distance, axis=-1)
+    return pixels
+
+
 def _metrics(state: FitState, observation: Observation, config: FitConfig | None) -> dict[str, object]:
     numbers = {
         "energy": state.energy,
@@ -189,9 +197,7 @@ def _metrics(state: FitState, observation: Observation, config: FitConfig | None
         "iterations_per_s": state.iterations_per_s,
     }
     if isinstance(observation, KeypointObservation):
-        height, width = observation.camera.size
-        distance = (state.extras["projected"] - observation.keypoints.cpu().numpy()) * [width, height]
-        pixels = np.linalg.norm(distance, axis=-1)
+        pixels = keypoint_errors(state, observation)
         numbers |= {"keypoint_error_px_mean": float(pixels.mean()), "keypoint_error_px_max": float(pixels.max())}
     elif "error" in state.extras:
         visible = state.extras["visible"].astype(bool)

@@ -75,6 +75,15 @@ def test_a_code_far_from_all_that_was_trained_on_is_told(tmp_path, given, capsys
     assert "times as far out as any training frame's" in capsys.readouterr().err
 
 
+def test_keypoints_that_no_face_has_are_told(tmp_path, given, capsys):
+    (tmp_path / "points.json").write_text(json.dumps([[0.9, 0.1]] * 136))
+    assert main(["fit", *given, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    error = json.loads((tmp_path / "out" / "metrics.json").read_text())["keypoint_error_px_mean"]
+    assert said.count("\n") == 1
+    assert f"the fitted keypoints are {error:.0f} px from those given" in said
+
+
 class TestHowItIsFitted:
     @staticmethod
     def started(out, *arguments) -> np.ndarray:

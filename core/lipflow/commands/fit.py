@@ -18,13 +18,15 @@ from lipflow.checks import InputError
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
-from lipflow.export import ExportProgress, write_fit_results
+from lipflow.export import ExportProgress, keypoint_errors, write_fit_results
 from lipflow.export_codes import CODE_FORMATS, CodeSequence, save_codes
 from lipflow.export_video import code_video, turntable
 from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.observation_files import in_display_gamma, load_camera, load_frontal, load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.reach import Reach
+
+_FAR = 0.05  # of the image's height: fits to real faces end far below
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,9 @@ class Fit(FitInput):
             f"{self.out}: {state.iteration} iterations, {'converged' if state.converged else 'not yet converged'}, "
             f"energy {state.energy:.4g} = data {state.data_energy:.4g} + prior; log p(z) {state.log_likelihood:.1f}\n"
         )
-        reach = Reach.of(avatar)
-        if reach is not None and (beyond := reach.share_beyond(torch.from_numpy(state.z)[None]).item()) > 0:
-            sys.stderr.write(
-                f"lipflow: the code lies {1 + beyond:.1f} times as far out as any training frame's: it may be no face; "
-                "check what was fitted to\n"
-            )
+        doubts = " and ".join(_doubts(avatar, observation, state))
+        if doubts:
+            sys.stderr.write(f"lipflow: {doubts}: it may be no face; check what was fitted to\n")
 
     def _write_more(
         self, avatar: Avatar, observation: Observation, config: FitConfig, states: Sequence[FitState]
@@ -194,6 +193,18 @@ def config_for(observation: Observation, avatar: Avatar, **asked: Any) -> FitCon
     if isinstance(observation, FrontalObservation) and observation.driven_by is None and avatar.driving is not None:
         config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
     return replace(config, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _doubts(avatar: Avatar, observation: Observation, state: FitState) -> Iterator[str]:
+    """What makes a fit hard to believe."""
+    reach = Reach.of(avatar)
+    if reach is not None and (beyond := reach.share_beyond(torch.from_numpy(state.z)[None]).item()) > 0:
+        yield f"the code lies {1 + beyond:.1f} times as far out as any training frame's"
+    if isinstance(observation, KeypointObservation):
+        counted = observation.weights.cpu().numpy() > 0
+        error = keypoint_errors(state, observation)[counted].mean() if counted.any() else 0.0
+        if not error < _FAR * observation.camera.size[0]:
+            yield f"the fitted keypoints are {error:.0f} px from those given on average"
 
 
 def _follow(avatar: Avatar, observation: Observation, config: FitConfig, seed: int) -> list[FitState]:
