@@ -41,10 +41,10 @@ endif
 demo: setup
 	@$(SCREEN) $(BIN)/python -m lipflow_studio.demo --out $(OUT)/demo
 
-# The library's tests run side by side, one thread each; the windows' one after the other on a virtual screen.
+# All tests run side by side, one thread each; those of windows in two processes, each on a virtual screen of its own.
 test: setup lint
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/core -n auto --dist loadfile
-	@$(XVFB) $(BIN)/python -m pytest tests/app
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/app -n 2 --dist worksteal
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -11,10 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch  # before Qt: their libraries load in this order only
-
-if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-
 from PIL import Image
 from PySide6.QtCore import QSettings
 from PySide6.QtGui import QImage
@@ -33,9 +29,22 @@ from lipflow_studio.studio import Studio, make_studio
 from lipflow_studio.views.head_painter import HeadPainter
 from lipflow_studio.views.head_view import HeadView
 from support.random_avatar import TINY_HMC, random_avatar, tiny_config
+from support.screen import VirtualScreen
 
 PATIENCE_S = 300  # other work may keep the machine busy; nothing that is waited for takes a minute of its own
 PATIENCE_MS = 1000 * PATIENCE_S
+
+
+@pytest.fixture(scope="session", autouse=True)
+def screen(request: pytest.FixtureRequest) -> None:
+    """The windows stand on a virtual screen of this process; QT_QPA_PLATFORM=xcb shows them on the desktop's."""
+    if "QT_QPA_PLATFORM" not in os.environ:
+        if VirtualScreen.available():
+            os.environ["DISPLAY"] = VirtualScreen().name
+            os.environ.pop("WAYLAND_DISPLAY", None)
+        elif not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    request.getfixturevalue("qapp")  # the screen lives as long as this application, which ends with the process
 
 
 @pytest.fixture(autouse=True)
@@ -142,8 +151,8 @@ def make_window(qtbot: QtBot) -> Iterator[Callable[[Session], MainWindow]]:
     def make(session: Session) -> MainWindow:
         window = MainWindow(session)
         windows.append(window)
-        window.show()
-        qtbot.waitExposed(window)
+        with qtbot.waitExposed(window, timeout=PATIENCE_MS):
+            window.show()
         return window
 
     yield make
@@ -205,8 +214,8 @@ def head(qtbot: QtBot, gl: None, session: Session) -> Iterator[HeadView]:
     view = HeadView(session)
     qtbot.addWidget(view)
     view.resize(640, 520)
-    view.show()
-    qtbot.waitExposed(view)
+    with qtbot.waitExposed(view, timeout=PATIENCE_MS):
+        view.show()
     wait_for_face(qtbot, session)
     wait_for(qtbot, lambda: view.canvas.has_face)
     yield view

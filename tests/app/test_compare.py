@@ -72,8 +72,8 @@ def panel(qtbot: QtBot, compared: Session) -> ComparePanel:
     made = ComparePanel(compared)
     qtbot.addWidget(made)
     made.resize(660, 560)
-    made.show()
-    qtbot.waitExposed(made)
+    with qtbot.waitExposed(made, timeout=PATIENCE_MS):
+        made.show()
     return made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from conftest import PATIENCE_S, wait_for
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.session import Session
+from support.screen import VirtualScreen
 
 # The program as it is started, with somebody who has edited something and keeps turning the head.
 PROGRAM = """
@@ -82,17 +82,13 @@ def start(avatar_files: dict[str, Path], home: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def display() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """An X server that may be ended, and its name."""
-    if shutil.which("Xvfb") is None:
+def display() -> Iterator[VirtualScreen]:
+    """A screen that may be taken away."""
+    if not VirtualScreen.available():
         pytest.skip("no Xvfb")
-    read, write = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write], stderr=-3)
-    os.close(write)
-    with os.fdopen(read) as numbers:
-        yield f":{numbers.readline().strip()}", server
-    server.kill()
-    server.wait()
+    screen = VirtualScreen()
+    yield screen
+    screen.close()
 
 
 def recovered(qtbot: QtBot, home: Path) -> Session:
@@ -116,12 +112,9 @@ def ended(process: subprocess.Popen[str], home: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("gl")
-def test_a_lost_display_loses_nothing(
-    qtbot: QtBot, start: Start, home: Path, display: tuple[str, subprocess.Popen[bytes]]
-) -> None:
-    name, server = display
-    process = start(DISPLAY=name, QT_QPA_PLATFORM="xcb", WAYLAND_DISPLAY="")
-    server.kill()
+def test_a_lost_display_loses_nothing(qtbot: QtBot, start: Start, home: Path, display: VirtualScreen) -> None:
+    process = start(DISPLAY=display.name, QT_QPA_PLATFORM="xcb", WAYLAND_DISPLAY="")
+    display.close()
     said = "lipflow-studio: the display is gone; what was not saved is offered at the next start"
     assert ended(process, home) == [said]
     assert process.returncode == 1

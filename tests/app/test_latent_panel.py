@@ -33,8 +33,8 @@ def panel(qtbot: QtBot, session: Session) -> LatentPanel:
     made = LatentPanel(session)
     qtbot.addWidget(made)
     made.resize(1000, 260)
-    made.show()
-    qtbot.waitExposed(made)
+    with qtbot.waitExposed(made, timeout=PATIENCE_MS):
+        made.show()
     latent = session.part(Latent)
     wait_for(qtbot, lambda: latent.state is not None and latent.state.drawn is not None)
     wait_for(qtbot, lambda: latent.state.place is not None)
@@ -143,9 +143,14 @@ def test_pointing_shows_the_face_and_a_click_loads_it(
 ) -> None:
     picture = panel.panes["p"].plane if dimensions == 2 else solid(qtbot, panel)
     picture.show_dots("drawn", None)  # of a tiny avatar they lie in front of everything
-    spot = Spot("stored", 4)
-    where = point_at(picture, spot)
-    wait_for(qtbot, panel.card.isVisible)
+    spot, where = Spot("stored", 4), QPoint()
+
+    def is_named() -> bool:  # by a pointer that is still there: dots that come later may move all
+        nonlocal where
+        where = point_at(picture, spot)
+        return panel.card.isVisible()
+
+    wait_for(qtbot, is_named)
     assert panel.card.caption.text() == "c, code 4"
     assert panel.panes["q"].picture._spot == spot  # the same code is ringed in the other space
     wait_for(qtbot, lambda: not panel.card.picture.pixmap().isNull())
@@ -219,8 +224,8 @@ def test_dots_may_have_two_components_only(qtbot: QtBot) -> None:
     qtbot.addWidget(cloud)
     cloud.show_dots("stored", Dots(np.eye(2, dtype=np.float32), np.zeros(2, np.int64)))
     cloud.frame()
-    cloud.show()
-    qtbot.waitExposed(cloud)
+    with qtbot.waitExposed(cloud, timeout=PATIENCE_MS):
+        cloud.show()
     assert cloud.pixel_of(Spot("stored", 0)) != cloud.pixel_of(Spot("stored", 1))
 
 

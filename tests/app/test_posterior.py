@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow_studio.document import Status
@@ -37,8 +37,8 @@ def panel(qtbot: QtBot, fitted: Session) -> PosteriorPanel:
     made = PosteriorPanel(fitted)
     qtbot.addWidget(made)
     made.resize(900, 220)
-    made.show()
-    qtbot.waitExposed(made)
+    with qtbot.waitExposed(made, timeout=PATIENCE_MS):
+        made.show()
     return made
 
 
