@@ -394,6 +394,7 @@ def test_journey_3_train_look_and_use_the_model(
     panel, view = window.panel("train", TrainPanel), window.panel("training", TrainView)
     window.docks["train"].raise_()
     window.docks["training"].raise_()
+    wait_for(qtbot, lambda: window.docks["training"].height() > 240)  # the height that its plots need
     structure.check(window, "train/1-form", tmp_path)
     qtbot.mouseClick(panel.train_button, Qt.MouseButton.LeftButton)
     folder = training.job().folder
