@@ -116,12 +116,14 @@ def test_synthesize_check_train_and_resume(capsys: pytest.CaptureFixture[str], t
     assert list((tmp_path / "check").glob("*.png"))
 
     train = ("train", capture, "--out", out, "--variant", "lip-flow-kpt", "--preset", "tiny", "--steps", "3")
+    train += ("--keypoint-noise", "0.01")
     status, said, _ = run(capsys, *train)
     assert status == 0
     assert "step 3" in said
     assert {"avatar.safetensors", "checkpoint.safetensors", "logs", "run.json"} <= {p.name for p in out.iterdir()}
     record = json.loads((out / "run.json").read_text())
     assert record["config"]["seed"] == 0
+    assert record["config"]["keypoint_noise"] == 0.01
     assert len(record["config_hash"]) == 12
 
     status, _, error = run(capsys, *train)

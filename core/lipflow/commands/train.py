@@ -46,6 +46,8 @@ class Train:
     """Instead of the preset's."""
     learning_rate: float | None = None
     """Instead of the preset's."""
+    keypoint_noise: float | None = None
+    """Instead of 0.001: standard deviation of what is added to the keypoints that drive it, in image widths."""
     cameras_per_frame: int = 3
     """Dome cameras that each frame is packed with, in turn."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -84,8 +86,8 @@ class Train:
     def _config(self) -> TrainConfig:
         if self.variant not in VARIANTS:
             raise InputError("--variant", expected=" or ".join(VARIANTS), got=self.variant)
-        changes = {"steps": self.steps, "batch": self.batch, "learning_rate": self.learning_rate}
-        given = {name: value for name, value in changes.items() if value is not None}
+        names = ("steps", "batch", "learning_rate", "keypoint_noise")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return TrainConfig.of(self.variant, self.preset, seed=self.seed, **given)
 
 
