@@ -36,6 +36,7 @@ OUTPUT = "train.log"  # in a run's folder: what its process said
 _TAIL = 2000  # bytes of it that are read
 _SAID_BY = "lipflow: "  # before a mistake's line
 _BAR = re.compile(r"\d+%\|")  # how far something is
+_DRAWN = re.compile(r"^(?P<what>[^|]*: )?\s*\d+%\|[^|]*\|\s*(?P<count>\d+/\d+) \[.*$")  # the whole of one
 
 
 class RunState(Enum):
@@ -132,12 +133,16 @@ def find_runs(root: Path) -> Iterator[Path]:
 
 def last_words(folder: Path) -> str:
     """What a run's process said at its end; "" where that is only how far it was: it did not end by itself."""
-    line = last_line(folder)
+    line = _last_line(folder)
     return "" if _BAR.search(line) else line
 
 
 def last_line(folder: Path) -> str:
-    """The last line that a run's process wrote; "" where it wrote none."""
+    """The last line that a run's process wrote, a progress bar in words; "" where it wrote none."""
+    return _DRAWN.sub(r"\g<what>\g<count>", _last_line(folder))
+
+
+def _last_line(folder: Path) -> str:
     try:
         with (folder / OUTPUT).open("rb") as stream:
             stream.seek(0, os.SEEK_END)
