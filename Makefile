@@ -44,7 +44,7 @@ demo: setup
 # All tests run side by side, one thread each; those of windows in two processes, each on a virtual screen of its own.
 test: setup lint
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/core -n auto --dist loadfile
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/app -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/app -n 2 --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .

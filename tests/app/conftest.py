@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch  # before Qt: their libraries load in this order only
 from PIL import Image
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QPoint, QSettings, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 import lipflow.embedded
@@ -181,6 +181,13 @@ def studio(qtbot: QtBot, qapp: QApplication, gl: None, settings: QSettings) -> I
 
 def wait_for(qtbot: QtBot, condition: Callable[[], bool]) -> None:
     qtbot.waitUntil(condition, timeout=PATIENCE_MS)
+
+
+def double_click(qtbot: QtBot, widget: QWidget, at: QPoint | None = None) -> None:
+    """QTest's own leaves the button down, for all pointers that other tests move."""
+    where = widget.rect().center() if at is None else at
+    qtbot.mouseDClick(widget, Qt.MouseButton.LeftButton, pos=where)
+    qtbot.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=where)
 
 
 def wait_for_face(qtbot: QtBot, session: Session) -> None:

@@ -13,7 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QTreeWidgetItem
 from pytestqt.qtbot import QtBot
 
-from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, double_click, wait_for, wait_for_face, wait_for_fit
 from lipflow.capture import FrameId, open_capture
 from lipflow.checks import InputError
 from lipflow_studio import capture_work, theme
@@ -321,7 +321,7 @@ class TestThePanel:
         wait_for(qtbot, lambda: captures.frame == first(captures))
         other = tree.visualItemRect(self.frame_item(panel, 0, 1)).center()
         qtbot.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=other)
-        qtbot.mouseDClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=other)
+        double_click(qtbot, tree.viewport(), other)
         wait_for(qtbot, lambda: captures.frame == captures.info.segments[0].frames[1])
         assert captures.session.problem is None
 

@@ -19,7 +19,7 @@ from pytestqt.qtbot import QtBot
 from test_views import drag
 
 import lipflow.embedded
-from conftest import PATIENCE_MS, wait_for, wait_for_face
+from conftest import PATIENCE_MS, double_click, wait_for, wait_for_face
 from lipflow.avatar import Avatar
 from lipflow.capture import FrameId
 from lipflow.checks import InputError
@@ -580,7 +580,7 @@ def test_a_turn_in_one_face_turns_all(qtbot: QtBot, gl: None, panel: ComparePane
     wait_for(qtbot, lambda: all(canvas.faces.image(i) != before[i] for i in (0, 1)))
     drag(canvas, QPointF(40, 80), QPointF(10, 0), modifier=Qt.KeyboardModifier.ShiftModifier)
     assert compared.camera.target != start.target
-    qtbot.mouseDClick(canvas, Qt.MouseButton.LeftButton)
+    double_click(qtbot, canvas)
     assert compared.camera == compared.home
     canvas.faces.refine()
     fine = canvas.faces.image(0)

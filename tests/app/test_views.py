@@ -13,7 +13,7 @@ from PySide6.QtGui import QFocusEvent, QImage, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
+from conftest import double_click, picture_of, wait_for, wait_for_face, wait_for_fit
 from lipflow.capture import FrameId
 from lipflow_studio.capture_work import Figures
 from lipflow_studio.demo import drop
@@ -408,7 +408,7 @@ def test_the_head_can_be_walked_around_moved_and_reset(qtbot: QtBot, head: HeadV
     turn = QWheelEvent(centre, centre, QPoint(), QPoint(0, 120), NONE, PLAIN, Qt.ScrollPhase.NoScrollPhase, False)
     QApplication.sendEvent(head.canvas, turn)
     assert session.camera.distance == pytest.approx(home.distance / 1.1)
-    qtbot.mouseDClick(head.canvas, LEFT)
+    double_click(qtbot, head.canvas)
     assert session.camera == home
 
 
