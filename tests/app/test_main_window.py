@@ -78,6 +78,7 @@ def dressed(qapp: QApplication) -> Iterator[None]:
     theme.apply(qapp, theme.DARK)
     yield
     qapp.setStyleSheet("")
+    qapp.setProperty("theme", None)  # else the next studio takes it for dressed
 
 
 def cut_off(window: MainWindow) -> list[str]:

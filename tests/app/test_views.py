@@ -17,7 +17,7 @@ from conftest import double_click, picture_of, wait_for, wait_for_face, wait_for
 from lipflow.capture import FrameId
 from lipflow_studio.capture_work import Figures
 from lipflow_studio.demo import drop
-from lipflow_studio.document import Source, Status
+from lipflow_studio.document import FitUpdate, Source, Status
 from lipflow_studio.orbit import PRESETS
 from lipflow_studio.panels.fit_panel import CHOICES, FitPanel
 from lipflow_studio.parts.capture import Captures
@@ -526,8 +526,13 @@ def test_a_single_iteration_is_a_dot(qtbot: QtBot, session: Session) -> None:
     session.move_keypoints({0: (0.5, 0.2)})
     wait_for_fit(qtbot, session)
     for rows, symbol in ((1, "o"), (2, None)):
-        session.fit_changed.emit(replace(session.fit, curve=session.fit.curve[:rows]))
-        wait_for(qtbot, lambda rows=rows: len(view.curves()[0]) == rows)
+        short = replace(session.fit, curve=session.fit.curve[:rows])
+
+        def drawn(short: FitUpdate = short, rows: int = rows) -> bool:
+            session.fit_changed.emit(short)  # again and again: the fit's own last word may come between
+            return len(view.curves()[0]) == rows
+
+        wait_for(qtbot, drawn)
         assert {line.opts["symbol"] for line in view.lines} == {symbol}
         assert not view.empty.isVisible()
 
