@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import prange
 
 from lipflow.rendering.cpu_kernels import SETUP_CHUNKS, texel
-from lipflow.rendering.threads import helper, kernel
+from lipflow.rendering.threads import fused_helper, helper, kernel
 
 MOST_GROUPS = 32
 
@@ -41,13 +41,13 @@ def group_by_texture_rows(corner_uv: npt.NDArray[np.float32], T: int) -> tuple[n
     return order, starts
 
 
-@helper
+@fused_helper
 def _dot(g, texture, i):  # type: ignore[no-untyped-def]
     """Of three channels' gradients with a texel."""
     return g[0] * texture[i] + g[1] * texture[i + np.uintp(1)] + g[2] * texture[i + np.uintp(2)]
 
 
-@helper
+@fused_helper
 def _add(g, weight, grad_texture, i):  # type: ignore[no-untyped-def]
     """Three channels' gradients to a texel."""
     grad_texture[i] += g[0] * weight
@@ -55,7 +55,7 @@ def _add(g, weight, grad_texture, i):  # type: ignore[no-untyped-def]
     grad_texture[i + np.uintp(2)] += g[2] * weight
 
 
-@helper
+@fused_helper
 def _lookup_backward(at, g, places, weights, dots, texture, grad_texture, with_texture):  # type: ignore[no-untyped-def]
     """Add one channel's gradient g to ``grad_texture``, and its product with the four texels to ``dots``."""
     i00, i01, i10, i11 = places
@@ -68,7 +68,7 @@ def _lookup_backward(at, g, places, weights, dots, texture, grad_texture, with_t
     return upper[0], upper[1], dots[2] + g * texture[i10 + at], dots[3] + g * texture[i11 + at]
 
 
-@helper
+@fused_helper
 def _triangle(  # type: ignore[no-untyped-def]
     n,
     t,
@@ -94,7 +94,7 @@ def _triangle(  # type: ignore[no-untyped-def]
     u_first, v_first = np.float64(corner_uv[t, 0, 0]), np.float64(corner_uv[t, 0, 1])
     gsx = gsy = gs0 = gux = guy = gu0 = gvx = gvy = gv0 = 0.0
     for y in range(boxes[n, t, 2], boxes[n, t, 3] + 1):
-        dy = y - y0
+        dy, row_gs, row_gu, row_gv = y - y0, 0.0, 0.0, 0.0
         s_row, u_row, v_row = sy * dy + s0, uy * dy + u0, vy * dy + v0
         row = ((n * index.shape[1]) + y) * index.shape[2]
         for x in range(boxes[n, t, 0], boxes[n, t, 1] + 1):
@@ -127,12 +127,13 @@ def _triangle(  # type: ignore[no-untyped-def]
             if with_depth:
                 gs -= grad_depth[n, y, x] * z * z
             gsx, gux, gvx = gsx + gs * dx, gux + gu * dx, gvx + gv * dx
-            gsy, guy, gvy = gsy + gs * dy, guy + gu * dy, gvy + gv * dy
-            gs0, gu0, gv0 = gs0 + gs, gu0 + gu, gv0 + gv
+            row_gs, row_gu, row_gv = row_gs + gs, row_gu + gu, row_gv + gv
+        gsy, guy, gvy = gsy + row_gs * dy, guy + row_gu * dy, gvy + row_gv * dy
+        gs0, gu0, gv0 = gs0 + row_gs, gu0 + row_gu, gv0 + row_gv
     return (gsx, gsy, gs0), (gux, guy, gu0), (gvx, gvy, gv0)
 
 
-@helper
+@fused_helper
 def _to_corners(n, t, edges, planes, grad_s, grad_u, grad_v, corner_grads):  # type: ignore[no-untyped-def]
     """From the gradient of a triangle's planes to that of its corners.
 
@@ -152,6 +153,27 @@ def _to_corners(n, t, edges, planes, grad_s, grad_u, grad_v, corner_grads):  # t
         g0 = weight_s * planes[n, t, 2] + weight_u * planes[n, t, 5] + weight_v * planes[n, t, 8]
         corner_grads[n, t, i, 0], corner_grads[n, t, i, 1] = gx, gy
         corner_grads[n, t, i, 2] = g0 - gx * x0 - gy * y0
+
+
+@helper
+def _share_out(groups, tasks_per_group, order, starts, seen, boxes, workers):  # type: ignore[no-untyped-def]
+    """The worker of each task, so that all end at about the same time: the largest first, to who has least.
+
+    What a task takes is estimated by its visible triangles' boxes.
+    """
+    pixels = np.zeros(len(groups) * tasks_per_group, np.int64)
+    for task in range(len(pixels)):
+        group = groups[task // tasks_per_group]
+        for n in range(task % tasks_per_group, len(seen), tasks_per_group):
+            for place in range(starts[group], starts[group + 1]):
+                t = order[place]
+                if seen[n, t]:
+                    pixels[task] += (boxes[n, t, 1] - boxes[n, t, 0] + 1) * (boxes[n, t, 3] - boxes[n, t, 2] + 1)
+    shares, loads = np.empty(len(pixels), np.int64), np.zeros(workers, np.int64)
+    for task in np.argsort(-pixels):
+        shares[task] = np.argmin(loads)
+        loads[shares[task]] += pixels[task]
+    return shares
 
 
 @kernel
@@ -183,8 +205,11 @@ def backward_groups(  # type: ignore[no-untyped-def]
     # Views that share a texture belong to one task; views with their own are tasks of their own.
     tasks_per_group = views if own_texture else 1
     colours, channels = grad_rgb.reshape(-1), textures.shape[3]
+    shares = _share_out(groups, tasks_per_group, order, starts, seen, boxes, workers)
     for worker in prange(workers):
-        for task in range(worker, len(groups) * tasks_per_group, workers):
+        for task in range(len(shares)):
+            if shares[task] != worker:
+                continue
             group, first_view = groups[task // tasks_per_group], task % tasks_per_group
             for n in range(first_view, views, tasks_per_group):
                 m = n if own_texture else 0

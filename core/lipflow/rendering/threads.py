@@ -45,7 +45,19 @@ def worker_count() -> int:
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that kernels call."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
+    return _inlined(fastmath=False)(function)
+
+
+def fused_helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same where a·b + c may be rounded once instead of twice: faster where the processor has such instructions.
+
+    Not for edge functions, which the two triangles at an edge must compute alike.
+    """
+    return _inlined(fastmath={"contract"})(function)
+
+
+def _inlined(fastmath: bool | set[str]) -> Callable[..., Any]:
+    return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True, fastmath=fastmath)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
