@@ -40,27 +40,33 @@ def style_sheet(t: Theme) -> str:
     QWidget#strip {{ background: {t.panel}; border-bottom: 1px solid {t.line}; }}
     QWidget#timeline {{ background: {t.panel}; border-top: 1px solid {t.line}; }}
 
-    QPushButton, QToolButton {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.line};
+    QPushButton, QToolButton {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.edge};
         border-radius: 5px; padding: 4px 10px; }}
     QToolButton {{ padding: 4px; }}
-    QPushButton:hover, QToolButton:hover {{ background: {t.hover}; border-color: {t.line_hover}; }}
+    QPushButton:hover, QToolButton:hover {{ background: {t.hover}; border-color: {t.muted}; }}
     QPushButton:pressed, QToolButton:pressed {{ background: {t.accent_dim}; }}
     QPushButton:checked, QToolButton:checked {{ background: {t.accent_dim}; border-color: {t.accent}; }}
-    QPushButton:disabled, QToolButton:disabled {{ color: {t.disabled}; background: {t.panel}; }}
+    QPushButton:disabled, QToolButton:disabled {{ color: {t.disabled}; background: {t.panel};
+        border-color: {t.line}; }}
     QPushButton:focus, QToolButton:focus {{ border-color: {t.accent}; }}
     QPushButton#primary {{ background: {t.accent_dim}; border-color: {t.accent}; }}
     QPushButton#primary:hover {{ background: {t.primary_hover}; }}
+    QPushButton#primary:focus {{ border-color: {t.text}; }}
     QPushButton#primary:disabled {{ background: {t.panel}; border-color: {t.line}; }}
     QToolButton#flat {{ background: transparent; border: 1px solid transparent; }}
     QToolButton#flat::menu-indicator {{ image: none; }}
     QToolButton#flat:hover {{ background: {t.hover}; }}
     QToolButton#flat:checked {{ background: {t.accent_dim}; border-color: {t.accent}; }}
+    QToolButton#flat:focus {{ border-color: {t.accent}; }}
+    QToolButton#flat:checked:focus {{ border-color: {t.text}; }}
 
     QComboBox, QDoubleSpinBox, QSpinBox, QLineEdit, QPlainTextEdit {{ background: {t.field}; color: {t.text};
-        border: 1px solid {t.line}; border-radius: 5px; padding: 3px 6px; min-height: 18px; }}
-    QDoubleSpinBox, QSpinBox {{ min-height: 15px; }}
-    QComboBox:hover, QDoubleSpinBox:hover, QSpinBox:hover {{ border-color: {t.line_hover}; }}
-    QComboBox:focus, QDoubleSpinBox:focus, QSpinBox:focus {{ border-color: {t.accent}; }}
+        border: 1px solid {t.edge}; border-radius: 5px; padding: 3px 6px; min-height: 18px; }}
+    QDoubleSpinBox, QSpinBox {{ max-height: 18px; }}
+    QLineEdit {{ placeholder-text-color: {t.muted}; }}
+    QComboBox:hover, QDoubleSpinBox:hover, QSpinBox:hover, QLineEdit:hover {{ border-color: {t.muted}; }}
+    QComboBox:focus, QDoubleSpinBox:focus, QSpinBox:focus, QLineEdit:focus, QPlainTextEdit:focus {{
+        border-color: {t.accent}; }}
     QComboBox::drop-down {{ border: none; width: 20px; }}
     QComboBox::down-arrow {{ image: url(glyphs:down-{t.name}.svg); width: 11px; height: 11px; }}
     QSpinBox::up-button, QDoubleSpinBox::up-button, QSpinBox::down-button, QDoubleSpinBox::down-button {{
@@ -68,7 +74,9 @@ def style_sheet(t: Theme) -> str:
     QSpinBox::up-arrow, QDoubleSpinBox::up-arrow {{ image: url(glyphs:up-{t.name}.svg); width: 9px; height: 9px; }}
     QSpinBox::down-arrow, QDoubleSpinBox::down-arrow {{ image: url(glyphs:down-{t.name}.svg);
         width: 9px; height: 9px; }}
-    QComboBox:disabled, QDoubleSpinBox:disabled, QSpinBox:disabled {{ color: {t.disabled}; }}
+    QComboBox:disabled, QDoubleSpinBox:disabled, QSpinBox:disabled, QLineEdit:disabled {{ color: {t.disabled};
+        border-color: {t.line}; }}
+    QLineEdit:disabled {{ placeholder-text-color: {t.disabled}; }}
     QComboBox QAbstractItemView {{ background: {t.panel}; border: 1px solid {t.line};
         selection-background-color: {t.accent_dim}; outline: none; }}
     QSlider::groove:horizontal {{ height: 4px; background: {t.groove}; border-radius: 2px; }}
@@ -76,13 +84,18 @@ def style_sheet(t: Theme) -> str:
     QSlider::handle:horizontal {{ width: 12px; height: 12px; margin: -5px 0; border-radius: 6px;
         background: {t.accent}; border: 1px solid {t.window}; }}
     QSlider::handle:horizontal:disabled {{ background: {t.disabled}; }}
+    QSlider::handle:horizontal:focus {{ border: 2px solid {t.text}; }}
     QProgressBar {{ background: {t.line}; border: none; border-radius: 3px; }}
     QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
     QCheckBox {{ spacing: 7px; }}
-    QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t.line_hover}; border-radius: 3px;
+    QCheckBox:focus {{ color: {t.accent}; }}
+    QCheckBox:disabled {{ color: {t.disabled}; }}
+    QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t.edge}; border-radius: 3px;
         background: {t.field}; }}
     QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent};
         image: url(glyphs:check-{t.name}.svg); }}
+    QCheckBox::indicator:focus {{ border-color: {t.text}; }}
+    QCheckBox::indicator:disabled {{ border-color: {t.line}; }}
 
     QScrollArea {{ border: none; }}
     QScrollBar:vertical {{ background: transparent; width: 9px; margin: 0; }}
@@ -103,8 +116,11 @@ def style_sheet(t: Theme) -> str:
     QListWidget#strip::item:hover {{ background: {t.hover}; }}
     QListWidget#strip::item:selected {{ background: {t.accent_dim}; border-color: {t.accent}; color: {t.text}; }}
     QFrame#dropZone {{ background: {t.field}; border: 1px dashed {t.line_hover}; border-radius: 8px; }}
-    QTreeView, QListView#runs {{ background: {t.field}; color: {t.text}; border: 1px solid {t.line}; border-radius: 6px;
-        outline: none; selection-background-color: {t.accent_dim}; selection-color: {t.text}; }}
+    QTreeView {{ background: {t.field}; border: 1px solid {t.line}; border-radius: 6px; }}
+    QListView#runs {{ background: transparent; border: 1px solid transparent; border-radius: 6px; }}
+    QTreeView, QListView#runs {{ color: {t.text}; outline: none; selection-background-color: {t.accent_dim};
+        selection-color: {t.text}; }}
+    QTreeView:focus, QListView#runs:focus, QListWidget#strip:focus, QTextBrowser:focus {{ border-color: {t.accent}; }}
     QTreeView::item {{ padding-right: 4px; }}
     QTreeView::item:hover {{ background: {t.hover}; }}
     QTreeView::item:selected {{ background: {t.accent_dim}; color: {t.text}; }}
@@ -113,6 +129,8 @@ def style_sheet(t: Theme) -> str:
     QTabWidget QTabBar::tab {{ background: transparent; }}
     QPlainTextEdit#log {{ font-family: "DejaVu Sans Mono", "Consolas", monospace; font-size: 11px; }}
     QTabBar::tab {{ background: {t.window}; color: {t.muted}; padding: 5px 12px; border: none; }}
+    QTabBar::tab:hover {{ color: {t.text}; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-bottom: 2px solid {t.accent}; }}
+    QTabBar::tab:selected:focus {{ color: {t.accent}; }}
     QTextBrowser {{ background: {t.field}; border: 1px solid {t.line}; border-radius: 6px; padding: 6px; }}
     """

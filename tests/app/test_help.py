@@ -198,7 +198,10 @@ def test_everything_is_legible(look: theme.Theme) -> None:
     assert contrast(look.bad_text, look.bad_back) >= 4.5
     assert contrast(look.on_accent, look.accent) >= 4.5
     for colour in (look.accent, look.good, look.warn, look.bad, *look.series.values(), *look.kinds):
-        assert contrast(colour, look.panel) >= 3.0, colour  # lines and dots
+        for ground in (look.window, look.panel, look.field):
+            assert contrast(colour, ground) >= 4.5, colour  # lines and dots have their names in the same colour
+    for ground in (look.window, look.panel, look.field):
+        assert contrast(look.edge, ground) >= 3.0, ground
 
 
 # Questions
