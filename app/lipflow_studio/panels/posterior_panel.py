@@ -17,7 +17,7 @@ from lipflow_studio.widgets.make import button, dressed, label
 from lipflow_studio.widgets.scrolling import scrolling
 from lipflow_studio.widgets.strip import Name
 
-FACE = QSize(66, 88)  # pixels
+FACE, LARGEST = QSize(66, 88), 176  # pixels; as high as portraits are
 BESIDE = 360  # pixels of the window's height for the head, tabs, menu and status bar
 LEAST_WIDTH = 420  # pixels
 STAGES = {"reference": "Curvature", "warm-up": "Warm-up", "sampling": "Sampling"}
@@ -36,7 +36,9 @@ class PosteriorPanel(QWidget):
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         column.addLayout(self._tools())
-        self.strip = FaceStrip(session.part(Faces), "posterior", FACE, "Return or double click: load this face")
+        self.strip = FaceStrip(
+            session.part(Faces), "posterior", FACE, "Return or double click: load this face", LARGEST
+        )
         self.strip.setMinimumHeight(FACE.height() + 40)
         self.strip.itemActivated.connect(self._load)
         self.empty = label(EMPTY, "hint")

@@ -60,8 +60,13 @@ class Run:
     steered: bool = True  # whether it can be paused and stopped from here
 
     @property
+    def what(self) -> str:
+        """What is trained on what; its seeds share it."""
+        return f"{self.capture} · {VARIANTS[self.config.variant].title}"
+
+    @property
     def name(self) -> str:
-        return f"{self.capture} · {VARIANTS[self.config.variant].title} · seed {self.config.seed}"
+        return f"{self.what} · seed {self.config.seed}"
 
 
 class Training(Part):

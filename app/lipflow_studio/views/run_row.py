@@ -10,7 +10,7 @@ from lipflow_studio.parts.training import Run
 from lipflow_studio.run_watch import RunState
 from lipflow_studio.theme import Theme, current
 
-HEIGHT, MARGIN, BAR = 40, 7, 3  # pixels
+HEIGHT, MARGIN, BAR, GAP = 40, 7, 3, 10  # pixels
 
 
 def told(run: Run) -> str:
@@ -58,11 +58,18 @@ class RunRow(QStyledItemDelegate):
         inside = rect.adjusted(MARGIN, 3, -MARGIN, -BAR - 3)
         half = inside.height() // 2
         colour = _colour(run.state, look)
-        for top, text, ink in ((0, run.name, look.text), (half, told(run), look.text if chosen else colour)):
-            line = QRect(inside.left(), inside.top() + top, inside.width(), half)
+        font, middle = painter.fontMetrics(), Qt.AlignmentFlag.AlignVCenter
+        seed = f"seed {run.config.seed}"  # runs of one variant differ by it: it is never cut
+        above = QRect(inside.left(), inside.top(), inside.width(), half)
+        below = above.translated(0, half)
+        painter.setPen(QColor(look.text if chosen else look.muted))
+        painter.drawText(below, Qt.AlignmentFlag.AlignRight | middle, seed)
+        below.setWidth(below.width() - font.horizontalAdvance(seed) - GAP)
+        rows = (above, run.what, look.text), (below, told(run), look.text if chosen else colour)
+        for line, text, ink in rows:
             painter.setPen(QColor(ink))
-            shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, line.width())
-            painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)
+            shown = font.elidedText(text, Qt.TextElideMode.ElideRight, line.width())
+            painter.drawText(line, Qt.AlignmentFlag.AlignLeft | middle, shown)
         bar = QRect(inside.left(), rect.bottom() - BAR - 1, inside.width(), BAR)
         painter.fillRect(bar, QColor(look.groove))
         bar.setWidth(round(bar.width() * min(1.0, run.step / max(1, run.config.steps))))

@@ -17,7 +17,9 @@ from lipflow_studio.widgets.make import dressed, label
 
 CAPTIONS = ("Photo", "Q", "Prior")
 POINT = 4  # pixels
-HIGH = 220  # pixels of the view's height
+HIGH, WIDE = 220, 1150  # pixels of the view
+TITLE = 26  # pixels of the height of what stands above each part, as high as a choice
+PARTS, STACKED, ABREAST = 5, 4, 8  # shares of the width: of a plot or the sample, of Q above P, of Q beside P
 CHOOSE = "Train a variant, or choose a run in the Training panel: its curves appear here."
 BEGUN = "Nothing is logged yet: curves, a held-out frame and the codes in Q and P appear with the first steps."
 
@@ -42,12 +44,13 @@ class TrainView(QWidget):
         row.setContentsMargins(8, 6, 8, 4)
         row.setSpacing(10)
         for widget in (*self.plots, self.sample):
-            row.addWidget(widget, 5)
+            row.addWidget(widget, PARTS)
         self._planes = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._planes.setSpacing(10)
         for plane in (self.q, self.p):
             self._planes.addWidget(plane, 1)
-        row.addLayout(self._planes, 4)
+        row.addLayout(self._planes, STACKED)
+        self._row = row
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._hint)
         self._stack.addWidget(shown)
@@ -56,9 +59,11 @@ class TrainView(QWidget):
         self._training = training
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Where there is room for it, Q stands above P: clouds are wider than high."""
-        way = QBoxLayout.Direction
-        self._planes.setDirection(way.TopToBottom if event.size().height() >= HIGH else way.LeftToRight)
+        """In a high and narrow view Q stands above P; elsewhere they are beside each other, wide as there is room."""
+        way, size = QBoxLayout.Direction, event.size()
+        stacked = size.height() >= HIGH and size.width() < WIDE
+        self._planes.setDirection(way.TopToBottom if stacked else way.LeftToRight)
+        self._row.setStretchFactor(self._planes, ABREAST if size.width() >= WIDE else STACKED)
         super().resizeEvent(event)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -100,16 +105,15 @@ class SampleView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         height, width, _ = self.picture.shape
         image = QImage(self.picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        line = painter.fontMetrics().height() + 2
-        room = self.rect().adjusted(0, line, 0, 0)
+        room = self.rect().adjusted(0, TITLE, 0, 0)
         scale = min(room.width() / width, room.height() / height)
         size = QSize(round(width * scale), round(height * scale))
-        left, top = (room.width() - size.width()) // 2, (room.height() - size.height()) // 2
-        target = QRect(room.left() + left, room.top() + top, size.width(), size.height())
+        left = (room.width() - size.width()) // 2
+        target = QRect(room.left() + left, room.top(), size.width(), size.height())
         painter.drawImage(target, image)
         third = target.width() / len(CAPTIONS)
         for place, caption in enumerate(CAPTIONS):
-            box = QRect(round(target.left() + place * third), top, round(third), line)
+            box = QRect(round(target.left() + place * third), 0, round(third), TITLE)
             shown = painter.fontMetrics().elidedText(caption, Qt.TextElideMode.ElideRight, box.width())
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, shown)
 
@@ -124,7 +128,7 @@ class PlaneView(QWidget):
         self._name = name
         self._plane: Plane | None = None
         self.title = label(name, "muted", tip)
-        self.title.setMinimumWidth(10)
+        self.title.setMinimumSize(QSize(10, TITLE))
         self.plot = plain_plot()
         item = self.plot.getPlotItem()
         item.hideAxis("left")
