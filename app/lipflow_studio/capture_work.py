@@ -19,6 +19,7 @@ from torch.nn import functional
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.capture import CheckReport, FrameId, MultifaceCapture, check_capture, images, open_capture
+from lipflow.capture.check import ViewCheck
 from lipflow.capture.headset import Headset, mean_head_pose
 from lipflow.checks import InputError
 from lipflow.colour import to_picture
@@ -132,6 +133,7 @@ class Checked:
 
     report: CheckReport
     pictures: tuple[tuple[str, ByteArray, ByteArray], ...]  # view, mesh on the photo, photo | render | difference
+    shown: tuple[ViewCheck, ...]  # their figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,12 +241,13 @@ def check(root: Path) -> Checked:
     """
     with tempfile.TemporaryDirectory(prefix="lipflow-check-") as folder:
         report = check_capture(root, folder)
-        pictures = tuple(
-            (f"camera {view.camera} · {view.frame}", _read(view.overlay), _read(view.comparison))
+        drawn = [
+            (view, _read(view.overlay), _read(view.comparison))
             for view in report.views
             if view.overlay is not None and view.comparison is not None
-        )
-    return Checked(report, pictures)
+        ]
+    pictures = tuple((f"camera {view.camera} · {view.frame}", mesh, render) for view, mesh, render in drawn)
+    return Checked(report, pictures, tuple(view for view, _, _ in drawn))
 
 
 class _Reader:

@@ -22,6 +22,7 @@ class StatusBar(QStatusBar):
         super().__init__(parent)
         self._session = session
         self.setSizeGripEnabled(False)
+        self.setContentsMargins(4, 0, 7, 0)  # in line with the panels
         self._state = label(session.status.value, "badge", "What the fit is doing")
         self._rate = label("– it/s", "badge", "Iterations of the fit per second, of time spent computing")
         self._device = label(session.device_name, "badge", "Where torch computes")

@@ -279,6 +279,7 @@ class TestTheCheck:
         assert panel.check.view.count() == len(captures.checked.pictures) > 0
         assert all(title.startswith("camera ") for title, _, _ in captures.checked.pictures)  # seen in a narrow box
         assert panel.check.picture.shown.shape[2] == 3
+        assert f"PSNR {captures.checked.shown[0].psnr:.2f} dB" in panel.check.figures.text()
         panel.check.kind.setCurrentIndex(1)
         assert panel.check.picture.shown.shape[1] == 3 * captures.checked.pictures[0][1].shape[1]
         assert panel.check.run_button.isEnabled()

@@ -121,7 +121,7 @@ class TestACamera:
         camera.show_weight(0.4)
         assert camera.grab().toImage() != without
         above = QPointF(150, camera._boxes(3)[0].top() - 6)
-        assert camera.explanation(above).startswith("left eye: 40.0% of the attention")
+        assert camera.explanation(above).startswith("left eye: 40.0 % of the attention")
         assert camera.explanation(QPointF(150, 80)) == ""
         camera.show()
         qtbot.waitExposed(camera)

@@ -32,7 +32,7 @@ class AugmentationControls(QWidget):
         self.sliders: dict[str, QSlider] = {}
         self.values: dict[str, QLabel] = {}
         column = QVBoxLayout(self)
-        column.setContentsMargins(10, 10, 10, 10)
+        column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(10)
         column.addWidget(self.title)
         column.addLayout(self._amounts())

@@ -28,7 +28,7 @@ from lipflow_studio.widgets.timeline import Timeline
 BESIDE = 330  # pixels of the window's height for what is below, tabs, menu and status bar
 READINGS = (
     ("psnr", "PSNR, dB", "Of the shown face under the frame's frontal camera, inside the mask, in display gamma"),
-    ("mesh", "Mesh, mm", "Mean distance between the vertices of the shown face and of the frame's tracked mesh"),
+    ("mesh", "Mesh error, mm", "Mean distance between the vertices of the shown face and of the frame's tracked mesh"),
 )
 
 
@@ -92,7 +92,7 @@ class CapturePanel(QWidget):
     def _frames(self) -> QWidget:
         page = QWidget()
         column = QVBoxLayout(page)
-        column.setContentsMargins(8, 6, 8, 8)
+        column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         self.title = label("", "dockName")
         self.about = label("", "muted")

@@ -24,8 +24,8 @@ from lipflow_studio.parts.compare import Compare, models_for
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 from lipflow_studio.views.compare_canvas import CompareCanvas
-from lipflow_studio.views.compare_table import NARROW, CompareTable
-from lipflow_studio.widgets.make import dressed, label, tool
+from lipflow_studio.views.compare_table import CompareTable
+from lipflow_studio.widgets.make import dressed, label, strip, tool
 from lipflow_studio.widgets.scrolling import Scrolling
 from lipflow_studio.widgets.strip import Choice, FittingStrip
 
@@ -49,6 +49,7 @@ class ComparePanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self._tools())
+        column.addWidget(self._halves())
         column.addWidget(self.canvas, 1)
         column.addWidget(self._scrubber())
         column.addWidget(Scrolling(self.table, BESIDE, LEAST_TABLE))
@@ -63,7 +64,6 @@ class ComparePanel(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.table.show_width(self.width())
-        self._show_options(self._compare.options)
 
     def _tools(self) -> QWidget:
         bar = FittingStrip()
@@ -82,14 +82,6 @@ class ComparePanel(QWidget):
         self.split_button = self._layout_button("split", "split", "Two laid over each other, with a divider")
         bar.add(self.side_button)
         bar.add(self.split_button)
-        self.pair: tuple[Choice, Choice] = (Choice(), Choice())
-        for box, way in zip(self.pair, ("left", "right")):
-            dressed(box, "pair", f"The contender on the {way} of the divider")
-            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            box.setMinimumWidth(54)
-            box.setMaximumWidth(190)
-            box.activated.connect(lambda _: compare.set_pair(*(b.currentIndex() for b in self.pair)))
-            bar.add(box, stretch=4)
         bar.add_stretch()
         for preset, key in (("left", "1"), ("front", "2"), ("right", "3")):
             look = functools.partial(session.view_from, preset)
@@ -99,6 +91,19 @@ class ComparePanel(QWidget):
         self.close_button = tool("close", "Back to the one head (Shift+C); the contenders stay", compare.stop)
         bar.add(self.close_button)
         return bar
+
+    def _halves(self) -> QWidget:
+        """What the split view shows on its left and on its right, each above its half."""
+        self.halves, row = strip()
+        row.setContentsMargins(10, 3, 10, 3)
+        row.setSpacing(10)
+        self.pair: tuple[Choice, Choice] = (Choice(), Choice())
+        for box, way in zip(self.pair, ("left", "right")):
+            dressed(box, "pair", f"The contender on the {way} of the divider")
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            box.activated.connect(lambda _: self._compare.set_pair(*(b.currentIndex() for b in self.pair)))
+            row.addWidget(box, 1)
+        return self.halves
 
     def _layout_button(self, name: str, layout: str, tip: str) -> QToolButton:
         made = tool(name, tip, lambda: self._choose_layout(layout))
@@ -144,10 +149,8 @@ class ComparePanel(QWidget):
         split = options.layout == "split"
         self.side_button.setChecked(not split)
         self.split_button.setChecked(split)
-        self.title.setVisible(not split)  # the boxes need its room
-        self.add_button.setText("" if split and self.width() < NARROW else "Add")
+        self.halves.setVisible(split and len(self._compare.contenders) > 1)
         for box, place in zip(self.pair, options.pair):
-            box.setVisible(split and len(self._compare.contenders) > 1)
             box.setCurrentIndex(place)
 
     def _show_update(self, update: ComparisonUpdate | None) -> None:

@@ -157,7 +157,7 @@ class FitPanel(QWidget):
     def _readings(self) -> QGridLayout:
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(3)
+        grid.setVerticalSpacing(2)
         grid.setColumnStretch(1, 1)
         self.readings: dict[str, QLabel] = {}
         self._titles: dict[str, QLabel] = {}

@@ -169,6 +169,7 @@ class PriorControls(QWidget):
         )
         self.temperature.setRange(0.0, 3.0)
         self.temperature.setSingleStep(0.05)
+        self.temperature.setKeyboardTracking(False)  # the answer to each key would take the place of what is typed
         self.temperature.valueChanged.connect(lambda x: latent.set_options(temperature=round(x, 2)))
         add_row(grid, "Temperature", self.temperature)
         self.draws = dressed(QSpinBox(), "", "Codes drawn for each input")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from lipflow_studio.parts.log import KEPT, Log
 from lipflow_studio.session import Session
-from lipflow_studio.widgets.make import button, dressed, strip
+from lipflow_studio.widgets.make import button, dressed
 
 LOWEST = 60  # pixels of text that are always seen
 
@@ -25,16 +25,17 @@ class LogPanel(QWidget):
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # it takes what is left
         self.text.setMaximumBlockCount(KEPT)
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
-        bar, row = strip(left=6)
+        row = QHBoxLayout()
+        row.setSpacing(6)
         self.copy_button = button("copy", "Copy all", "Copy the whole log to the clipboard", self.copy)
         self.clear_button = button("reset", "Clear", "Empty the log", self._log.clear)
         row.addWidget(self.copy_button)
         row.addWidget(self.clear_button)
         row.addStretch(1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(bar)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
+        layout.addLayout(row)
         layout.addWidget(self.text, 1)
         self._add(list(self._log.entries))
         self._log.added.connect(self._add)

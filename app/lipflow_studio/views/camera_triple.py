@@ -32,7 +32,7 @@ NAME_WIDTH = 60  # pixels that a camera's name has before its error is a number 
 BAR_WIDTH = BAR.width() + 5  # pixels of a weight's bar, with what is behind it
 WEIGHT_WIDTH = 8 + BAR_WIDTH + 40  # pixels of a weight, with what is before it
 ATTENTION = (
-    "{name}: {weight:.1%} of the attention\n"
+    "{name}: {percent:.1f} % of the attention\n"
     "The prior's encoder adds up the features of the three cameras with learned weights, softmax(W_A):\n"
     "this is their mean over the features. They are the same for every input and shape the prior alone:\n"
     "the fit compares all three images alike."
@@ -145,7 +145,7 @@ class CameraTriple(QWidget):
         boxes = self._boxes(self._count)
         if not boxes or self.weight is None or not self._heading(boxes).contains(at):
             return ""
-        return ATTENTION.format(name=self.name, weight=self.weight)
+        return ATTENTION.format(name=self.name, percent=100 * self.weight)
 
     # Places
 
@@ -206,12 +206,12 @@ class CameraTriple(QWidget):
                 bar.setWidth(BAR.width() * self.weight)
                 painter.fillRect(bar, QColor(look.accent))
             words = QRectF(left + bar_width, heading.top(), 40, heading.height())
-            painter.drawText(words, Qt.AlignmentFlag.AlignLeft | middle, f"{self.weight:.0%}")
+            painter.drawText(words, Qt.AlignmentFlag.AlignLeft | middle, f"{100 * self.weight:.0f} %")
 
     def _fitted(self, font: QFontMetricsF, width: float) -> tuple[str, int, str]:
         """Name, width of the weight's bar and error that a heading has room for: which camera it is comes first."""
         number = self.note.removeprefix(MEAN_ERROR)
-        percent = 0.0 if self.weight is None else 8 + font.horizontalAdvance(f"{self.weight:.0%}")
+        percent = 0.0 if self.weight is None else 8 + font.horizontalAdvance(f"{100 * self.weight:.0f} %")
         wanted = min(NAME_WIDTH, font.horizontalAdvance(self.name))
         full = 0 if self.weight is None else BAR_WIDTH
         ways = ((full, self.note), (full, number), (0, number))

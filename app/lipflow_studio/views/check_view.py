@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
+from lipflow.capture.check import ViewCheck
 from lipflow_studio.capture_work import CaptureInfo, Checked
 from lipflow_studio.document import ByteArray
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
-from lipflow_studio.widgets.make import button, dressed
+from lipflow_studio.widgets.make import button, dressed, label
 from lipflow_studio.widgets.strip import Choice
 
 EMPTY = "Not checked yet. The check draws the mesh over some photos and compares its render with them."
@@ -33,18 +35,21 @@ class CheckView(QWidget):
         self.view = dressed(Choice(), "view", "Which photo")
         self.kind = dressed(Choice(), "picture", "Which picture of it")
         self.kind.addItems(KINDS)
+        self.figures = label("", "muted", "Of the mesh under the photo's camera, and of its render against the photo")
+        self.figures.setWordWrap(True)
         self.picture = PictureView()
         for box in (self.view, self.kind):
             box.setMinimumContentsLength(8)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.currentIndexChanged.connect(lambda _: self._show_picture())
         column = QVBoxLayout(self)
-        column.setContentsMargins(8, 8, 8, 8)
+        column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         column.addWidget(self.run_button)
         column.addWidget(self.text, 2)
         column.addWidget(self.view)
         column.addWidget(self.kind)
+        column.addWidget(self.figures)
         column.addWidget(self.picture, 3)
         captures = self._captures
         captures.checked_changed.connect(self._show)
@@ -72,6 +77,7 @@ class CheckView(QWidget):
             self.text.setPlainText(waiting)
         for box in (self.view, self.kind):
             box.setVisible(self.view.count() > 0)
+        self.figures.setVisible(self.view.count() > 0)
         self._show_picture()
 
     def _show_picture(self) -> None:
@@ -81,6 +87,7 @@ class CheckView(QWidget):
         else:
             _, overlay, comparison = checked.pictures[place]
             self.picture.show_picture((overlay, comparison)[self.kind.currentIndex()])
+            self.figures.setText(_figures(checked.shown[place]))
 
 
 class PictureView(QWidget):
@@ -111,9 +118,30 @@ class PictureView(QWidget):
 
 
 def _report(checked: Checked) -> str:
-    """Problems first, in their colour; then what else was found."""
+    """Problems first, in their colour; then what else was found. A photo's figures stand beside its pictures."""
     report, look = checked.report, current()
     problems = [f"<p style='color:{look.bad}'><b>Problem:</b> {escape(problem)}</p>" for problem in report.problems]
     verdict = problems or [f"<p style='color:{look.good}'><b>It fits together.</b></p>"]
-    facts = [line for line in report.lines() if not line.strip().startswith("PROBLEM")]
-    return "".join(verdict) + "".join(f"<div>{escape(line.strip())}</div>" for line in facts)
+    height, width = report.photo_size
+    split = ", ".join(f"{count:,} {part}" for part, count in report.split.items())
+    facts = [
+        f"{report.frames:,} frames ({split}) in {report.segments:,} segments, {report.cameras} cameras",
+        f"Photos {width} × {height}, textures {report.texture_size} × {report.texture_size}, "
+        f"{report.vertices:,} vertices, {report.landmarks} landmarks",
+        _listed("Missing", report.missing, "everything named is here"),
+        _listed("Damaged", report.damaged, "every mesh, pose and picture looks whole"),
+    ]
+    return "".join(verdict) + "".join(f"<p>{fact}</p>" for fact in facts)
+
+
+def _listed(title: str, files: Sequence[str], none: str) -> str:
+    """How many files, and each of them."""
+    if not files:
+        return f"{title}: none, {none}"
+    return f"{title}: {len(files):,}" + "".join(f"<br>{escape(file)}" for file in files)
+
+
+def _figures(view: ViewCheck) -> str:
+    overlap = "no mask" if view.overlap is None else f"silhouettes overlap {view.overlap:.3f}"
+    gains = " ".join(f"{gain:.2f}" for gain in view.gain)
+    return f"{100 * view.inside:.1f} % of the vertices inside, PSNR {view.psnr:.2f} dB (gain {gains}), {overlap}"

@@ -69,7 +69,7 @@ class CurveView(QWidget):
         for line, key in zip(self.lines, ("energy", "data", "likelihood")):
             line.setPen(pg.mkPen(look.series[key], width=1.6))
             line.setSymbolBrush(look.series[key])
-        self._legends[0].setText(_legend(("Energy", "energy"), ("data part", "data")))
+        self._legends[0].setText(_legend(("Energy", "energy"), ("Data energy", "data")))
         self._legends[1].setText(_legend(("log p(z), nats", "likelihood")))
 
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

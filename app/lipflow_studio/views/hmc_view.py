@@ -129,7 +129,7 @@ class HmcView(QWidget):
         info = self._session.avatar_info
         size = None if info is None else info.headset_size
         self._size.setText(
-            "grayscale PNG" + ("" if size is None else f", {size[1]} × {size[0]} pixels") + "; the fit starts at once"
+            "Greyscale PNG" + ("" if size is None else f", {size[1]} × {size[0]} pixels") + "; the fit starts at once"
         )
         self._stack.setCurrentIndex(0 if headset is None else 1)
         if headset is not None:
