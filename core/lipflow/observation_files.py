@@ -22,12 +22,14 @@ from lipflow.camera import Camera
 from lipflow.capture.images import MAX_PIXELS, read_grey, read_rgb
 from lipflow.checks import InputError
 from lipflow.colour import DISPLAY_GAMMA
-from lipflow.files import write_json
+from lipflow.files import replacing, write_json
 from lipflow.observations import HMC_VIEWS, LANDMARK_COUNT
 from lipflow.picture_sequences import VIDEO_FORMATS
 
 HMC_NAMES = ("mouth", "left eye", "right eye")
 CAMERAS = ("mouth", "left", "right")  # what names of files say of the headset's cameras
+KEYPOINT_SUFFIXES = (".json", ".csv")
+CSV_COLUMNS = ("x", "y", "weight", "name")
 JPEG = (".jpg", ".jpeg")  # of ordinary pictures; captures and renderers write PNG and TIFF
 MAX_TEXT_BYTES = 1 << 20
 MAX_NOT_RIGID = 1e-2  # how far RᵀR may be from the identity
@@ -53,7 +55,7 @@ def load_keypoints(path: Path, names: Sequence[str] | None = None) -> Keypoints:
     """
     what, text = f"keypoints {path}", _read_text(path, "keypoints")
     kind = path.suffix.lower()
-    if kind not in (".json", ".csv"):
+    if kind not in KEYPOINT_SUFFIXES:
         raise InputError(what, expected="a .json or .csv file", got=repr(kind))
     points, weights, given_names = _from_json(text, what) if kind == ".json" else _from_csv(text, what)
     xy = _numbers(points, (LANDMARK_COUNT, 2), what)
@@ -72,9 +74,21 @@ def load_keypoints(path: Path, names: Sequence[str] | None = None) -> Keypoints:
 
 
 def save_keypoints(path: Path, keypoints: Tensor, weights: Tensor, names: Sequence[str] | None = None) -> None:
-    """Write keypoints [136, 2] and weights [136] so that ``load_keypoints`` reads them."""
-    body = {"keypoints": keypoints.tolist(), "weights": weights.tolist()}
-    write_json(path, body | ({} if names is None else {"names": list(names)}))
+    """Write keypoints [136, 2] and weights [136] to a JSON or CSV file so that ``load_keypoints`` reads them.
+
+    Raises:
+        InputError: a file with another suffix.
+    """
+    kind = path.suffix.lower()
+    if kind not in KEYPOINT_SUFFIXES:
+        raise InputError(f"keypoints {path}", expected="a .json or .csv file", got=repr(kind))
+    if kind == ".csv":
+        columns = [*keypoints.T.tolist(), weights.tolist(), *([] if names is None else [names])]
+        with replacing(path) as beside, beside.open("w", newline="") as file:
+            csv.writer(file).writerows([CSV_COLUMNS[: len(columns)], *zip(*columns)])
+    else:
+        body = {"keypoints": keypoints.tolist(), "weights": weights.tolist()}
+        write_json(path, body | ({} if names is None else {"names": list(names)}))
 
 
 def load_hmc(paths: Sequence[Path], size: tuple[int, int]) -> Tensor:

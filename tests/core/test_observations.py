@@ -288,12 +288,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("observations")
 
 
-def test_keypoints_survive_their_file(folder):
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+@pytest.mark.parametrize("names", [None, [f'p "{i}", left' for i in range(136)]])
+def test_keypoints_survive_their_file(folder, suffix, names):
     points, weights = torch.rand(136, 2), torch.rand(136)
-    files.save_keypoints(folder / "k.json", points, weights)
-    read = files.load_keypoints(folder / "k.json")
-    assert torch.equal(read.points, points)
-    assert torch.equal(read.weights, weights)
+    files.save_keypoints(folder / f"k.{suffix}", points, weights, names)
+    read = files.load_keypoints(folder / f"k.{suffix}", None if names is None else names[::-1])
+    order = slice(None) if names is None else torch.arange(135, -1, -1)
+    assert torch.equal(read.points, points[order])
+    assert torch.equal(read.weights, weights[order])
+
+
+def test_keypoints_are_written_as_their_files_name_says_or_not_at_all(folder):
+    with pytest.raises(InputError, match=r"a \.json or \.csv file"):
+        files.save_keypoints(folder / "k.txt", torch.rand(136, 2), torch.rand(136))
+    assert not (folder / "k.txt").exists()
 
 
 def test_plain_lists_and_tables_are_read(folder):

@@ -84,7 +84,8 @@ def open_keypoints(session: Session, path: str) -> None:
 
 @command()
 def save_keypoints(session: Session, path: str) -> None:
-    """Write the landmarks where they are put, or are on the face, with their weights: what ``open_keypoints`` reads."""
+    """Write the landmarks where they are put, or are on the face, with their weights, as JSON or CSV: what
+    ``open_keypoints`` reads."""
     info, keypoints = session.avatar_info, session.keypoints
     if info is None or keypoints is None:
         return
@@ -92,7 +93,7 @@ def save_keypoints(session: Session, path: str) -> None:
     weights = torch.from_numpy(keypoints.weights(session.hold))
     try:
         write_keypoints(Path(path), given, weights, info.landmarks.names)
-    except OSError as error:
+    except (OSError, InputError) as error:
         session.report(error)
         return
     session.told.emit(f"Saved {Path(path).name}")
