@@ -94,6 +94,24 @@ def test_pin_unpin_and_reset(session: Session) -> None:
     assert session.keypoints.pinned[6]
 
 
+@pytest.mark.parametrize("selected", [True, False])
+def test_with_every_keypoint_reset_the_neutral_face_is_shown(qtbot: QtBot, session: Session, selected: bool) -> None:
+    wait_for_face(qtbot, session)
+    neutral = session.avatar_info.start
+    put(session, 5)
+    wait_for_fit(qtbot, session)
+    dragged = session.code().copy()
+    assert not np.array_equal(dragged, neutral)
+    session.select([5])
+    session.reset_keypoints(selected=selected)
+    np.testing.assert_array_equal(session.code(), neutral)
+    assert session.status is Status.IDLE
+    session.undo()
+    np.testing.assert_array_equal(session.document.code, dragged)
+    session.redo()
+    np.testing.assert_array_equal(session.code(), neutral)
+
+
 def test_keypoints_stay_inside_the_image(session: Session) -> None:
     session.move_keypoints({0: (1.7, -3.0)})
     np.testing.assert_array_equal(session.keypoints.given[0], [1.0, 0.0])

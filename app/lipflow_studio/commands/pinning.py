@@ -112,15 +112,23 @@ def set_strength(session: Session, strength: float) -> None:
 
 @command()
 def reset_keypoints(session: Session, selected: bool = False) -> None:
-    """Unpin the selected landmarks, or all, and send them back to where the avatar's neutral face has them."""
+    """Unpin the selected landmarks, or all, and send them back to where the avatar's neutral face has them.
+
+    Where no other is pinned or elsewhere, the neutral face is put on: a fit that nothing pulls stays near the face that
+    it leaves.
+    """
     info, keypoints = session.avatar_info, session.keypoints
     if info is None or keypoints is None or (selected and not session.selection):
         return
     indices = sorted(session.selection) if selected else list(range(len(keypoints.given)))
     given, strength = keypoints.given.copy(), keypoints.strength.copy()
     given[indices], strength[indices] = info.keypoints[indices], 0.0
-    name = called(session, indices) if selected else "all keypoints"
-    _edit(session, f"reset of {name}", KeypointSet(given, strength))
+    text = f"reset of {called(session, indices) if selected else 'all keypoints'}"
+    after = KeypointSet(given, strength)
+    if after == KeypointSet.at_rest(info.keypoints):
+        session.edit(text, keypoints=after, source=Source.KEYPOINTS, code=info.start.copy())
+    else:
+        _edit(session, text, after)
 
 
 def called(session: Session, indices: Iterable[int]) -> str:
