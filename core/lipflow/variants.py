@@ -169,7 +169,7 @@ PRESETS: dict[str, Preset] = {
             flow_hidden=512,
             weight_norm=True,
             encoder=EncoderConfig(channels=(32, 64, 64, 128, 128, 256, 256), mesh_features=256),
-            decoder=DecoderConfig(seed=8, seed_channels=256, channels=(128, 128, 64, 64, 32, 16), shuffle=2),
+            decoder=DecoderConfig(seed=8, seed_channels=256, channels=(128, 128, 64, 32, 16), shuffle=4),
             driver=DriverConfig(size=(480, 640), channels=(16, 32, 64, 64, 128, 128, 64)),
         ),
         photo=(1024, 667),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipflow.bench import models
+from lipflow.bench import decoder, models
 from lipflow.bench.timing import measure_pair
 from lipflow.cli import main
 from support.random_avatar import random_avatar, tiny_config
@@ -22,6 +22,17 @@ def test_the_plain_decoder_decodes_the_same() -> None:
     mesh, texture = models.decode_plainly(models.plainly(avatar), z, view)
     torch.testing.assert_close(mesh, decoded.vertices)
     torch.testing.assert_close(texture, decoded.texture, atol=1e-5, rtol=1e-4)
+
+
+def test_the_large_decoder_is_measured_beside_one_that_gives_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(decoder, "measure_pair", lambda *calls, **_: given.extend(call() for call in calls[:2]))
+    decoder.measure(1, vertex_count=5)
+    assert len(given) == 2
+    for mesh, texture in given:
+        assert mesh.shape == (1, 5, 3)
+        assert texture.shape == (1, 3, 1024, 1024)
+        assert texture.std() > 0
 
 
 def test_a_pair_is_called_in_turns() -> None:
@@ -50,6 +61,7 @@ def test_the_bench_writes_its_figures(
 ) -> None:
     pair = measure_pair(lambda: None, lambda: None, 1, name="nothing", reference_name="also nothing")
     monkeypatch.setattr("lipflow.bench.renderer.measure", lambda rounds: {"nothing": pair})
+    monkeypatch.setattr("lipflow.bench.decoder.measure", lambda rounds: {})
     monkeypatch.setattr("lipflow.bench.models.measure", lambda rounds: {})
     assert main(["bench", "--json", str(tmp_path / "bench.json")]) == 0
     body = json.loads((tmp_path / "bench.json").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lipflow.bench import models, renderer
+from lipflow.bench import decoder, models, renderer
 from lipflow.bench.machine import measure_machine
 from lipflow.bench.timing import Measurement
 from lipflow.checks import InputError
@@ -35,7 +35,7 @@ class Bench:
             f"{machine.copy_gb_per_s:.1f} GB/s in a copy\n"
         )
         found: list[Measurement] = []
-        parts: tuple[Callable[[int], dict[str, Measurement]], ...] = (renderer.measure, models.measure)
+        parts: tuple[Callable[[int], dict[str, Measurement]], ...] = (renderer.measure, decoder.measure, models.measure)
         for part in parts:
             for measurement in part(self.rounds).values():
                 found.append(measurement)
