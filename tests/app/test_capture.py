@@ -106,6 +106,31 @@ class TestFrames:
         session.undo()
         assert session.headset is None
 
+    def test_they_are_what_drives_the_avatar_until_somebody_chooses(
+        self, qtbot: QtBot, session: Session, make_window: MakeWindow, root: Path
+    ) -> None:
+        captures = opened(qtbot, session, root)
+        panel = make_window(session).panel("capture", CapturePanel)
+        assert (captures.kind, panel.kind.currentData()) == ("keypoints", "keypoints")
+        session.open_avatar("tiny-hmc")
+        wait_for(qtbot, lambda: captures.kind == "headset")
+        session.undo()
+        assert captures.kind == "keypoints"
+        captures.set_kind("headset")
+        session.redo()
+        session.undo()
+        assert (captures.kind, panel.kind.currentData()) == ("headset", "headset")
+
+    def test_what_the_avatar_has_no_prior_for_is_told(self, qtbot: QtBot, session: Session, root: Path) -> None:
+        told: list[str] = []
+        session.told.connect(told.append)
+        captures = opened(qtbot, session, root)
+        load(qtbot, captures, first(captures))
+        assert not any("prior" in text for text in told)
+        captures.set_kind("headset")
+        load(qtbot, captures, first(captures, 1))
+        assert told[-1] == "tiny-kpt has no prior for headset images: fitted under N(0, I)"
+
     def test_keypoints_are_those_of_the_tracked_mesh(self, qtbot: QtBot, captures: Captures) -> None:
         captures.set_kind("keypoints")
         id = first(captures, 1)
@@ -426,6 +451,21 @@ def test_a_session_brings_capture_frame_and_truth_back(qtbot: QtBot, captures: C
     assert session.document is document
     assert session.undo_stack.count() == steps
     wait_for(qtbot, lambda: captures.figures is not None)
+
+
+def test_a_session_whose_face_is_not_fitted_to_its_frame_brings_no_truth_for_it(
+    qtbot: QtBot, captures: Captures
+) -> None:
+    session = captures.session
+    load(qtbot, captures, first(captures, 4))
+    session.move_keypoints({0: (0.4, 0.4)})
+    assert captures.truth_of_observation is None
+    kept = captures.saved()
+    captures.restore({})
+    captures.restore(kept)
+    wait_for(qtbot, lambda: captures.truth is not None)
+    assert captures.frame == first(captures, 4)
+    assert captures.truth_of_observation is None
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ class CapturePanel(QWidget):
         captures.truth_changed.connect(self._show_truth)
         captures.figures_changed.connect(self._show_figures)
         captures.playing_changed.connect(self.timeline.show_playing)
+        self.kind.setCurrentIndex(self.kind.findData(captures.kind))
         self._show_info(captures.info)
         self._show_frame(captures.frame)
         self._show_truth(captures.truth)

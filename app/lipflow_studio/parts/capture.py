@@ -24,8 +24,9 @@ from lipflow_studio.capture_work import (
     Truth,
 )
 from lipflow_studio.commands import command
-from lipflow_studio.document import ByteArray, HeadsetImages, HeadsetRecipe, KeypointSet, Source
+from lipflow_studio.document import AvatarInfo, ByteArray, HeadsetImages, HeadsetRecipe, KeypointSet, Source
 from lipflow_studio.judging import Judge
+from lipflow_studio.observing import DRIVES
 from lipflow_studio.parts.base import Part
 from lipflow_studio.playback import Playback
 from lipflow_studio.workers import Failure, Worker
@@ -73,6 +74,7 @@ class Captures(Part):
         self.info: CaptureInfo | None = None
         self.frame: FrameId | None = None
         self.kind = "headset"
+        self._chosen = False  # somebody said what frames are loaded as; else it is what drives the avatar
         self.truth: Truth | None = None
         self.checked: Checked | None = None
         self._playback = Playback(session, self._go_on, self)
@@ -89,10 +91,12 @@ class Captures(Part):
         self._retired: list[Worker[Any, Any]] = []
         self._wanted: FrameId | None = None  # asked for, and not yet read
         self._given: object = None  # the document's observation that is this frame's
-        self._returning: FrameId | None = None  # whose observation a reopened session brought
+        self._returning: FrameId | None = None  # that a reopened session was at
+        self._returns_given = True  # and its observation was that frame's
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         session.opened.connect(lambda kind, _: self._leave_frame() if kind == "keypoints" else None)
+        session.avatar_changed.connect(self._suit)
 
     # Commands
 
@@ -113,9 +117,9 @@ class Captures(Part):
         """What frames are loaded as: "headset" (images), "keypoints" or "frontal" (its photo)."""
         if kind not in KINDS:
             self.session.report(InputError("kind", expected=" or ".join(KINDS), got=repr(kind)))
-        elif kind != self.kind:
-            self.kind = kind
-            self.kind_changed.emit(kind)
+        else:
+            self._chosen = True
+            self._put_kind(kind)
 
     @command()
     def load(self, segment: str, number: int) -> None:
@@ -236,7 +240,8 @@ class Captures(Part):
     def saved(self) -> Mapping[str, Any]:
         if self.info is None:
             return {}
-        frame = {} if self.frame is None else {"segment": self.frame.segment, "number": self.frame.number}
+        id, given = self.frame, self._is_of_frame()
+        frame = {} if id is None else {"segment": id.segment, "number": id.number, "given": given}
         return {"root": self._folder, "kind": self.kind, **frame}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -246,6 +251,8 @@ class Captures(Part):
         self._put_truth(None)
         self._returning = None
         if not saved:
+            self._chosen = False
+            self._suit(self.session.avatar_info)
             return
         root, kind, segment, number = (saved.get(name) for name in ("root", "kind", "segment", "number"))
         if not isinstance(root, str) or kind not in KINDS:
@@ -253,6 +260,7 @@ class Captures(Part):
         self.set_kind(kind)
         if isinstance(segment, str) and isinstance(number, int):
             self._returning = FrameId(segment, number)
+            self._returns_given = saved.get("given", True) is True  # files of before do not say
         self.open(root)
 
     def close(self) -> bool:
@@ -371,7 +379,8 @@ class Captures(Part):
         returns = self._returning == loaded.id
         if returns:
             self._returning = None
-            self._given = next(getattr(session, k.field) for k in KINDS.values() if k.source is session.source)
+            observation = next(getattr(session, k.field) for k in KINDS.values() if k.source is session.source)
+            self._given = observation if self._returns_given else None
         self._put_truth(loaded.truth)
         self._loaded_at = time.monotonic()
         if returns:
@@ -439,6 +448,16 @@ class Captures(Part):
 
     def _stop_playing(self) -> None:
         self._playback.put(False)
+
+    def _suit(self, info: AvatarInfo | None) -> None:
+        """Load frames as what drives the avatar, until somebody chooses."""
+        if info is not None and not self._chosen:
+            self._put_kind("keypoints" if info.driving == DRIVES[Source.KEYPOINTS] else "headset")
+
+    def _put_kind(self, kind: str) -> None:
+        if kind != self.kind:
+            self.kind = kind
+            self.kind_changed.emit(kind)
 
     def _put_frame(self, frame: FrameId | None) -> None:
         self.frame = frame
