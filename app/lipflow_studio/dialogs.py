@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from PySide6.QtCore import QSize, Qt
@@ -20,6 +20,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 
 DISTRIBUTION = "lipflow-studio"
+COLUMNS, HEAD_ROWS = 3, 2  # of the sheet of shortcuts; a heading takes as much as so many rows
 SHEET_SHARE = 0.9  # of the screen at most
 FFMPEG_LICENCE = "GNU GPL 3 or later (with x264); a program of its own that writes videos"
 
@@ -33,7 +34,7 @@ class _Sheet(QDialog):
         self.setWindowTitle(title)
         self.resize(size.boundedTo(self.screen().availableSize() * SHEET_SHARE))
         self.text = QTextBrowser()
-        self.text.setHtml(f"<style>td {{ padding: 3px 14px 3px 0 }} h3 {{ color: {current().accent} }}</style>{html}")
+        self.text.setHtml(f"<style>td {{ padding: 2px 14px 2px 0 }} h3 {{ color: {current().accent} }}</style>{html}")
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.button(QDialogButtonBox.StandardButton.Close).setIcon(QIcon())
         buttons.rejected.connect(self.reject)
@@ -46,7 +47,7 @@ class Shortcuts(_Sheet):
     """Every key and gesture."""
 
     def __init__(self, parent: QWidget, session: Session, gl_name: str) -> None:
-        super().__init__(parent, "Keyboard shortcuts", shortcut_sheet(), QSize(560, 640))
+        super().__init__(parent, "Keyboard shortcuts", shortcut_sheet(), QSize(1150, 900))
 
 
 class About(_Sheet):
@@ -56,10 +57,10 @@ class About(_Sheet):
         own, others = f"{_version(DISTRIBUTION)}, {_licence(DISTRIBUTION)}", components()
         versions = [
             (DISTRIBUTION, own),
-            ("computes on", session.device_name),
-            ("renders for the fit", session.renderer),
+            ("Computes on", session.device_name),
+            ("Renders for the fit", session.renderer),
         ]
-        versions += [("draws the 3D view", gl_name), ("Python", platform.python_version())]
+        versions += [("Draws the 3D view", gl_name), ("Python", platform.python_version())]
         versions += [(name, f"{_version(name)}, {_licence(name)}") for name in others]
         versions += [("ffmpeg, in imageio-ffmpeg", f"{_ffmpeg()}, {FFMPEG_LICENCE}")]
         html = (
@@ -113,15 +114,31 @@ def shortcut_sheet() -> str:
     parts = []
     for menu in dict.fromkeys(row.menu for row in ACTIONS if row.keys):
         rows = [(_keys(row.keys), row.text) for row in ACTIONS if row.menu == menu and row.keys]
-        parts.append((menu.replace("&", ""), rows))
+        parts.append((menu.replace("&", "").replace("/", " › "), rows))
     for place in dict.fromkeys(g[0] for g in GESTURES):
-        parts.append((place, [(keys, what) for p, keys, what in GESTURES if p == place]))
-    return "".join(
-        f"<h3>{escape(title)}</h3><table>"
-        + "".join(f"<tr><td width='190'><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in rows)
-        + "</table>"
-        for title, rows in parts
-    )
+        parts.append((place, [(_begun(keys), _begun(what)) for p, keys, what in GESTURES if p == place]))
+    return _abreast([(_section(title, rows), len(rows) + HEAD_ROWS) for title, rows in parts])
+
+
+def _begun(words: str) -> str:
+    """As at the beginning of a line."""
+    return words[:1].upper() + words[1:]
+
+
+def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    lines = (f"<tr><td width='135'><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in rows)
+    return f"<h3>{escape(title)}</h3><table>{''.join(lines)}</table>"
+
+
+def _abreast(parts: Sequence[tuple[str, int]]) -> str:
+    """Parts, with their heights, in columns of about the same height."""
+    whole, above = sum(height for _, height in parts), 0
+    columns = [""] * COLUMNS
+    for html, height in parts:
+        columns[min(COLUMNS - 1, int(COLUMNS * (above + height / 2) / whole))] += html
+        above += height
+    share = f"<td width='{100 // COLUMNS}%'>"
+    return f"<table width='100%'><tr>{''.join(f'{share}{html}</td>' for html in columns)}</tr></table>"
 
 
 def licence_sheet() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from PySide6.QtCore import QRect, QSize, Qt
+from PySide6.QtCore import QEvent, QRect, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
@@ -19,6 +19,7 @@ from lipflow_studio.widgets.make import button, dressed, label
 from lipflow_studio.widgets.strip import Choice
 
 EMPTY = "Not checked yet. The check draws the mesh over some photos and compares its render with them."
+BETWEEN = 2  # pixels between the report's lines
 KINDS = ("Mesh on the photo", "Photo, render, difference ×4")
 
 
@@ -46,11 +47,11 @@ class CheckView(QWidget):
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         column.addWidget(self.run_button)
-        column.addWidget(self.text, 2)
+        column.addWidget(self.text, 3)
         column.addWidget(self.view)
         column.addWidget(self.kind)
         column.addWidget(self.figures)
-        column.addWidget(self.picture, 3)
+        column.addWidget(self.picture, 4)
         captures = self._captures
         captures.checked_changed.connect(self._show)
         captures.checking_changed.connect(lambda _: self._show(captures.checked))
@@ -71,14 +72,23 @@ class CheckView(QWidget):
         self.view.clear()
         if checked is not None:
             self.view.addItems([title for title, _, _ in checked.pictures])
-            self.text.setHtml(_report(checked))
-        else:
-            waiting = "The mesh is being drawn over some photos…" if checking else EMPTY
-            self.text.setPlainText(waiting)
+        self._write()
         for box in (self.view, self.kind):
             box.setVisible(self.view.count() > 0)
         self.figures.setVisible(self.view.count() > 0)
         self._show_picture()
+
+    def _write(self) -> None:
+        if self._captures.checked is not None:
+            self.text.setHtml(_report(self._captures.checked))
+        else:
+            waiting = "The mesh is being drawn over some photos…" if self._captures.checking else EMPTY
+            self.text.setPlainText(waiting)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.StyleChange:  # the verdict has a colour of the theme
+            self._write()
+        super().changeEvent(event)
 
     def _show_picture(self) -> None:
         checked, place = self._captures.checked, self.view.currentIndex()
@@ -120,8 +130,7 @@ class PictureView(QWidget):
 def _report(checked: Checked) -> str:
     """Problems first, in their colour; then what else was found. A photo's figures stand beside its pictures."""
     report, look = checked.report, current()
-    problems = [f"<p style='color:{look.bad}'><b>Problem:</b> {escape(problem)}</p>" for problem in report.problems]
-    verdict = problems or [f"<p style='color:{look.good}'><b>It fits together.</b></p>"]
+    verdict = [_line(f"<b>Problem:</b> {escape(problem)}", look.bad) for problem in report.problems]
     height, width = report.photo_size
     split = ", ".join(f"{count:,} {part}" for part, count in report.split.items())
     facts = [
@@ -131,7 +140,12 @@ def _report(checked: Checked) -> str:
         _listed("Missing", report.missing, "everything named is here"),
         _listed("Damaged", report.damaged, "every mesh, pose and picture looks whole"),
     ]
-    return "".join(verdict) + "".join(f"<p>{fact}</p>" for fact in facts)
+    return "".join([*(verdict or [_line("<b>It fits together.</b>", look.good)]), *map(_line, facts)])
+
+
+def _line(html: str, colour: str = "") -> str:
+    style = f"color: {colour}; " if colour else ""
+    return f"<p style='{style}margin: {BETWEEN}px 0'>{html}</p>"
 
 
 def _listed(title: str, files: Sequence[str], none: str) -> str:

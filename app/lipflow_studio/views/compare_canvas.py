@@ -49,7 +49,7 @@ class CompareCanvas(QWidget):
         self.faces = CompareFaces(session, self)
         self._standings: tuple[Standing | None, ...] = ()
         self._drag: tuple[str, QPointF] | None = None  # what is dragged, and where the pointer was
-        self.setMinimumSize(QSize(260, 90))
+        self.setMinimumSize(QSize(260, 120))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)

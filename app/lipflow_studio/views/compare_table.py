@@ -29,13 +29,14 @@ class Column:
     better: int = 0  # 1: greater is better, −1: less is; 0: it says nothing of that
     sources: tuple[Source, ...] = tuple(Source)  # where it is shown
     of_truth: bool = False  # shown where the truth is known
-    spare: bool = False  # left out where the table is narrow
+    least: int = 0  # pixels of the table's width below which it is left out
 
     def value(self, standing: Standing | None) -> float | None:
         """None where it is not known."""
         return getattr(getattr(standing, self.field[0], None), self.field[1], None)
 
 
+NARROW = 470  # pixels of width below which all stands closer
 IMAGES = (Source.HEADSET, Source.FRONTAL)
 COLUMNS = (
     Column(
@@ -52,6 +53,7 @@ COLUMNS = (
         "Log-likelihood under the contender's own prior, in nats: not to be compared between priors",
         ("record", "log_likelihood"),
         ",.0f",
+        least=400,
     ),
     Column(
         "error",
@@ -90,7 +92,7 @@ COLUMNS = (
         of_truth=True,
     ),
     Column(
-        "iteration", "Iter.", "Of its fit, since this observation was given", ("record", "iteration"), "d", spare=True
+        "iteration", "Iter.", "Of its fit, since this observation was given", ("record", "iteration"), "d", least=NARROW
     ),
     Column(
         "ms",
@@ -98,10 +100,9 @@ COLUMNS = (
         "Duration of an iteration on average, while the others and the studio's own fit take their turns",
         ("record", "ms"),
         ".1f",
-        spare=True,
+        least=NARROW,
     ),
 )
-NARROW = 470  # pixels
 PRIOR_WIDTH, PRIOR_NARROW = 100, 88  # pixels, for the longest of PRIORS
 NAME, FIRST = 1, 3  # columns of the grid; in front of them the contender's colour
 
@@ -113,7 +114,7 @@ class CompareTable(QWidget):
         super().__init__(parent)
         dressed(self, "panel")
         self._session, self._compare = session, session.part(Compare)
-        self._is_narrow = False
+        self._is_narrow, self._room = False, NARROW  # pixels
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(12, 6, 6, 6)
         self._grid.setHorizontalSpacing(8)
@@ -148,6 +149,8 @@ class CompareTable(QWidget):
             self._grid.setContentsMargins(*((8, 6, 2, 6) if narrow else (12, 6, 6, 6)))
             for prior in self.priors:
                 prior.setFixedWidth(self._prior_width)
+        before, self._room = self._room, width
+        if any((width < column.least) is not (before < column.least) for column in COLUMNS):
             self._show_update(self._compare.update)
 
     @property
@@ -197,7 +200,7 @@ class CompareTable(QWidget):
         known = any(s is not None and s.figures is not None for s in standings)
         for number, column in enumerate(COLUMNS):
             shown = self._session.source in column.sources and (known or not column.of_truth)
-            shown &= not (column.spare and self._is_narrow)
+            shown &= self._room >= column.least
             if self._heads[column.name].isHidden() is shown:
                 self._heads[column.name].setVisible(shown)
                 self._grid.setColumnStretch(FIRST + number, int(shown))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QSize, Qt
-from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from PySide6.QtGui import QFontMetrics
+from PySide6.QtWidgets import QApplication, QComboBox, QVBoxLayout, QWidget
 
 from lipflow.training_log import Curve
 from lipflow_studio.theme import current
@@ -18,6 +19,7 @@ from lipflow_studio.widgets.make import dressed, label
 NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
 CLOSEST = 19  # pixels from one number beside a plot to the next
+BESIDE = 10  # pixels between two numbers below a plot
 LOW = 90  # pixels of a plot's height below which there are two numbers, wherever they are
 INSIDE = 0.24  # of a low plot's height from its edges to these
 FEWEST = 3  # numbers beside a plot, where there is room for them
@@ -187,7 +189,12 @@ class _Steps(pg.AxisItem):
     """Whole numbers."""
 
     def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:
-        return [(max(spacing, 1.0), offset) for spacing, offset in super().tickSpacing(minVal, maxVal, size)]
+        """In a narrow plot so few that they do not lie over each other."""
+        spacings, width = super().tickSpacing(minVal, maxVal, size), maxVal - minVal
+        if width > 0 and size > 0:
+            room = QFontMetrics(QApplication.font()).horizontalAdvance(f"{maxVal:.0f}") + BESIDE
+            spacings = [(max(spacing, _round_up(room * width / size)), offset) for spacing, offset in spacings]
+        return [(max(spacing, 1.0), offset) for spacing, offset in spacings]
 
 
 def _round_up(value: float) -> float:
