@@ -254,6 +254,14 @@ def test_the_priors_controls_are_bound_both_ways(qtbot: QtBot, panel: LatentPane
     wait_for(qtbot, lambda: session.undo_stack.undoText() == "sample of the prior")
 
 
+def test_a_temperature_is_typed_whole(qtbot: QtBot, panel: LatentPanel, session: Session) -> None:
+    box = panel.prior.temperature
+    box.selectAll()
+    qtbot.keyClicks(box, "0.3")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    assert box.value() == session.part(Latent).options.temperature == 0.3
+
+
 def test_sliders_move_the_face_and_follow_it(qtbot: QtBot, panel: LatentPanel, session: Session) -> None:
     latent, sliders = session.part(Latent), panel.components.sliders
     panel.tabs.setCurrentIndex(2)
