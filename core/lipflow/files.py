@@ -65,7 +65,8 @@ def _beside(path: Path) -> Iterator[Path]:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
         else:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only disk refuses to remove what is not there, too
+                beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, body: object) -> None:

@@ -1,5 +1,6 @@
 """A stop at any moment leaves the old file or the new one."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -46,6 +47,17 @@ def test_nothing_that_is_told_names_the_folder_beside(tmp_path):
             pass
         assert refused.value.filename == "/proc/results"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_tidied_away_hides_no_error(tmp_path, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    for removal in ("write_text", "unlink"):  # Linux refuses both there, also where there is nothing to remove
+        monkeypatch.setattr(Path, removal, refuse)
+    with pytest.raises(OSError, match="Read-only") as refused:
+        write_json(tmp_path / "state.json", {})
+    assert refused.value.filename == str(tmp_path / "state.json")
 
 
 def test_not_a_number_is_refused_and_nothing_is_written(tmp_path):
