@@ -157,6 +157,9 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
     """Train to the end and write as it goes; a stop writes a checkpoint first, the end the avatar.
 
     Of several processes the first one writes.
+
+    Raises:
+        InputError: if the folder is removed meanwhile; nothing is written there any more.
     """
     if not training.ranks.is_first:
         yield from training.run()
@@ -168,6 +171,10 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
     with SummaryWriter(str(folder / LOGS), purge_step=training.step + 1, flush_secs=_FLUSH_SECONDS) as board:
         try:
             for state in training.run():
+                if not (folder / RECORD).is_file():
+                    raise InputError(
+                        f"run {folder}", expected="its folder", got="one that was removed while it trained"
+                    )
                 _log(board, state, training.config.log_every)
                 if state.snapshot is not None:
                     _show(state.snapshot, folder)
@@ -176,7 +183,9 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
                     saved = time.monotonic()
                 yield state
         finally:
-            if training.is_whole:  # else it was cut within a step: the last checkpoint stands
+            # One that was cut within a step is not saved, the last checkpoint stands; nor is one without its record,
+            # which could not go on from there.
+            if training.is_whole and (folder / RECORD).is_file():
                 training.save(folder / CHECKPOINT)
     training.finished_avatar().save(folder / AVATAR, half=True)
 

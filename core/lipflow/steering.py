@@ -1,8 +1,8 @@
 """Steering a training from its terminal or from another process: signals that are obeyed between two of its steps.
 
-Ctrl-C (SIGINT) and SIGTERM stop it, Ctrl-Z (SIGTSTP) pauses it until SIGCONT, SIGUSR1 lets it save a checkpoint. None
-of them cuts a step in two: what is saved is always a whole number of steps, and time that it rests is not counted as
-training.
+Ctrl-C (SIGINT) and SIGTERM stop it, SIGUSR1 lets it save a checkpoint, Ctrl-Z (SIGTSTP) the same, and rest until
+SIGCONT. None of them cuts a step in two: what is saved is always a whole number of steps, and time that it rests is not
+counted as training.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Steering:
         Raises:
             KeyboardInterrupt: to stop.
         """
-        if SAVE in self._asked:
+        if self._asked & {SAVE, PAUSE}:  # before it rests, for it can be asked for nothing then
             self._asked.discard(SAVE)
             save()
         if PAUSE in self._asked:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lipflow.avatar import Avatar
@@ -93,7 +94,10 @@ def snapshot(
 def _picture(avatar: Avatar, packed: PackedCapture, renderer: Renderer) -> npt.NDArray[np.uint8]:
     held_out = packed.split("val")
     frames = held_out if len(held_out) else packed.split("train")
-    batch = packed.batch(frames[len(frames) // 2 : len(frames) // 2 + 1], 0, _device(avatar))
+    index = frames[len(frames) // 2 : len(frames) // 2 + 1]
+    views = packed.batch(index.repeat(packed.cameras_per_frame), range(packed.cameras_per_frame))
+    in_front = F.normalize(views.camera.centre, dim=-1)[:, 2].argmax()  # sees most of the face
+    batch = packed.batch(index, int(in_front), _device(avatar))
     _, z_q, z_start = _codes(avatar, batch)
     row = [batch.photo[0] * batch.mask[0]]
     for z in (z_q, z_start):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 from lipflow.capture import open_capture, pack
-from lipflow.capture.packed import PackedCapture
+from lipflow.capture.packed import Batch, PackedCapture
+from lipflow.checks import InputError
+from lipflow.colour import to_picture
 from lipflow.runs import CHECKPOINT, CODES, LOGS, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
 from lipflow.training_config import TrainConfig
 from lipflow.training_log import TrainingLog
+from lipflow.validation import snapshot
 from support.tiny_capture import write_tiny_capture
 
 
@@ -59,6 +63,36 @@ def test_picture_codes_and_options(packed: PackedCapture, tmp_path: Path) -> Non
     assert (tmp_path / SAMPLE).is_file()
     assert json.loads((tmp_path / RECORD).read_text())["options"] == {"preset": "tiny"}
     states.close()
+
+
+def test_the_picture_is_of_the_camera_that_sees_most_of_the_face(
+    packed: PackedCapture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = opened(tmp_path, TrainConfig.of("lip-flow-kpt", "tiny", steps=2), packed, torch.device("cpu"))
+
+    def views_of(index: int) -> Batch:
+        return packed.batch([index] * packed.cameras_per_frame, range(packed.cameras_per_frame))
+
+    def best_of(views: Batch) -> int:
+        return int(torch.nn.functional.normalize(views.camera.centre, dim=-1)[:, 2].argmax())
+
+    index = next(k for k in range(len(packed)) if best_of(views_of(k)) > 0)  # its first camera is another
+    monkeypatch.setattr(packed, "split", lambda name: np.array([index]))
+    shot = snapshot(training.avatar, packed, training._renderer)
+    assert shot.picture is not None
+    views, best = views_of(index), best_of(views_of(index))
+    expected = to_picture(views.photo[best] * views.mask[best])
+    assert np.array_equal(shot.picture[:, : expected.shape[1]], expected)
+
+
+def test_a_folder_that_is_removed_ends_its_run_and_does_not_come_back(packed: PackedCapture, tmp_path: Path) -> None:
+    folder, config = tmp_path / "run", TrainConfig.of("lip-flow-kpt", "tiny", steps=9)
+    states = advance(opened(folder, config, packed, torch.device("cpu")), folder)
+    next(states)
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match=r"run: expected its folder.*removed"):
+        list(states)
+    assert not folder.exists()
 
 
 def test_a_step_that_was_cut_is_not_saved(

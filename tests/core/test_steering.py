@@ -76,6 +76,7 @@ def test_saves_and_goes_on(training: Training) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks the system whether a process rests")
 def test_rests_until_it_may_go_on(training: Training) -> None:
     training.tell(PAUSE)
+    training.until("saved")  # so that whoever looks at a run that rests finds it as far as it is
     deadline = time.monotonic() + 30
     while Path(f"/proc/{training.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
         assert time.monotonic() < deadline
