@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -252,6 +253,28 @@ class TestRuns:
         training.start()
         assert training.session.problem is not None
         assert states(training) == [RunState.FAILED]
+        assert training.runs[0].note == training.session.problem.line
+
+    def test_one_whose_folder_is_removed_says_so(
+        self, qtbot: QtBot, training: Training, fake: None, tmp_path: Path
+    ) -> None:
+        training.set_form(steps=100_000)
+        training.start()
+        wait_for(qtbot, lambda: "/100000" in last_line(training.job().folder))
+        shutil.rmtree(tmp_path / "runs")
+        training._process[1].tell(signal.SIGKILL)
+        wait_for(qtbot, lambda: states(training) == [RunState.FAILED])
+        assert training.runs[0].note == "its folder was removed"
+        assert "its folder was removed" in training.session.problem.line
+
+    def test_where_the_disk_is_too_full_for_last_words_that_is_said(
+        self, qtbot: QtBot, training: Training, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Job, "command", lambda job: [sys.executable, "-c", "raise SystemExit(1)"])
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6, 0))
+        training.start()
+        wait_for(qtbot, lambda: states(training) == [RunState.FAILED])
+        assert training.runs[0].note == "no space left on its disk"
 
     def test_finished_and_running_ones_are_not_begun_again(self, qtbot: QtBot, training: Training, fake: None) -> None:
         training.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from lipflow.variants import PRESETS, VARIANTS
 from lipflow_studio.commands import command
 from lipflow_studio.parts.base import Part
 from lipflow_studio.parts.capture import Captures
+from lipflow_studio.problems import describe_error
 from lipflow_studio.questions import Answer, Question
 from lipflow_studio.run_models import load_model
 from lipflow_studio.run_watch import RunFacts, RunState, RunView, Seen, Watch, last_line, last_words, watch_runs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 TICK_MS = 200  # how often processes and the watching thread are looked at
 HOME = "lipflow-runs"  # in the user's folder: where runs go before another place was chosen
+LAST_WORDS = 4096  # bytes of a disk that a process needs to say why it ends
 LIVE = (RunState.QUEUED, RunState.PREPARING, RunState.RUNNING, RunState.PAUSED)
 
 
@@ -305,7 +308,7 @@ class Training(Part):
             try:
                 self._process = job.folder, TrainingProcess(job.command(), job.folder)
             except OSError as error:
-                self._failures[job.folder] = str(error)
+                self._failures[job.folder] = describe_error(error).line
                 self.session.report(error)
 
     def _tick(self) -> None:
@@ -419,9 +422,14 @@ class Training(Part):
 
 def _why(folder: Path, status: int) -> str:
     """Why a process ended with this status: negative is a signal, and then it had no last words."""
+    if not folder.is_dir():
+        return "its folder was removed"
     if status < 0:
         return f"its process was ended by signal {-status} ({signal.strsignal(-status)})"
-    return last_words(folder) or f"its process ended with status {status}"
+    if words := last_words(folder):
+        return words
+    full = shutil.disk_usage(folder).free < LAST_WORDS
+    return "no space left on its disk" if full else f"its process ended with status {status}"
 
 
 def _with_process(run: Run, process: TrainingProcess) -> Run:
