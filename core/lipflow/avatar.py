@@ -135,11 +135,11 @@ class Avatar(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
         sizes: dict[str, Any] = {"vertex_count": topology.vertex_count, "texture": config.texture}
-        sizes |= {"latent": config.latent, "normalised": config.weight_norm}
+        sizes |= {"latent": config.latent, "weight_norm": config.weight_norm}
         self.encoder = DamEncoder(config.encoder, **sizes) if config.has_encoder else None
         self.decoder = Decoder(config.decoder, **sizes)
         self.driver = (
-            DRIVERS[config.driving](config.driver, context=config.context, normalised=config.weight_norm)
+            DRIVERS[config.driving](config.driver, context=config.context, weight_norm=config.weight_norm)
             if config.driving is not None
             else None
         )

@@ -20,14 +20,14 @@ ENCODER = EncoderConfig(channels=(4, 6), texture_features=10, mesh_features=7)
 DRIVER = DriverConfig(size=(30, 40), channels=(4, 4), keypoints=5, blocks=1)
 
 
-def decoder(normalised: bool = False, **changes: int) -> Decoder:
+def decoder(weight_norm: bool = False, **changes: int) -> Decoder:
     torch.manual_seed(0)
-    return Decoder(replace(DECODER, **changes), vertex_count=V, texture=T, latent=Z, normalised=normalised)
+    return Decoder(replace(DECODER, **changes), vertex_count=V, texture=T, latent=Z, weight_norm=weight_norm)
 
 
-def encoder(normalised: bool = False, **changes: int) -> DamEncoder:
+def encoder(weight_norm: bool = False, **changes: int) -> DamEncoder:
     torch.manual_seed(0)
-    return DamEncoder(replace(ENCODER, **changes), vertex_count=V, texture=T, latent=Z, normalised=normalised)
+    return DamEncoder(replace(ENCODER, **changes), vertex_count=V, texture=T, latent=Z, weight_norm=weight_norm)
 
 
 @pytest.mark.parametrize("rank", [0, 5])
@@ -65,7 +65,7 @@ def test_the_mesh_does_not_see_the_view_and_the_texture_does() -> None:
 
 @pytest.mark.parametrize("scale", [0.1, 3.0])
 def test_the_texture_is_scaled_in_the_last_layer(scale: float) -> None:
-    net, z, view = decoder(normalised=True), torch.randn(2, Z), torch.randn(2, 3)
+    net, z, view = decoder(weight_norm=True), torch.randn(2, Z), torch.randn(2, 3)
     torch.testing.assert_close(net.texture(z, view, scale=scale), scale * net.texture(z, view))
 
 
@@ -85,8 +85,8 @@ def test_untied_bias_moves_one_texel_only() -> None:
         lambda: (decoder(True), (torch.randn(2, Z), torch.randn(2, 3)), "texture"),
         lambda: (decoder(True, mesh_rank=3), (torch.randn(2, Z),), "mesh"),
         lambda: (encoder(True), (torch.randn(2, 3, T, T), torch.randn(2, V, 3)), "forward"),
-        lambda: (HmcEncoder(DRIVER, context=C, normalised=True), (torch.rand(2, 3, 30, 40),), "forward"),
-        lambda: (KeypointEncoder(DRIVER, context=C, normalised=True), (torch.rand(2, 5, 2),), "forward"),
+        lambda: (HmcEncoder(DRIVER, context=C, weight_norm=True), (torch.rand(2, 3, 30, 40),), "forward"),
+        lambda: (KeypointEncoder(DRIVER, context=C, weight_norm=True), (torch.rand(2, 5, 2),), "forward"),
     ],
     ids=["texture", "mesh", "Q", "hmc", "kpt"],
 )
@@ -112,7 +112,7 @@ def test_weight_norm_divides_by_the_norm_of_the_whole_tensor() -> None:
     torch.testing.assert_close(net.mesh(z), before)
 
 
-def test_normalised_networks_start_like_plain_ones() -> None:
+def test_weight_normalised_networks_start_like_plain_ones() -> None:
     z, view = torch.randn(4, Z), torch.randn(4, 3)
     torch.testing.assert_close(decoder(True).texture(z, view), decoder(False).texture(z, view))
 
@@ -182,7 +182,7 @@ def test_inputs_of_another_shape_are_refused_in_one_line() -> None:
 def test_nothing_is_drawn_when_weights_come_from_a_file() -> None:
     state = torch.get_rng_state()
     with without_drawing():
-        Decoder(DECODER, vertex_count=V, texture=T, latent=Z, normalised=True)
+        Decoder(DECODER, vertex_count=V, texture=T, latent=Z, weight_norm=True)
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -47,7 +47,7 @@ def measure(rounds: int = 5, *, vertex_count: int = 7355) -> dict[str, Measureme
             vertex_count=vertex_count,
             texture=sizes.texture,
             latent=sizes.latent,
-            normalised=sizes.weight_norm,
+            weight_norm=sizes.weight_norm,
         )
         plain = UpsamplingDecoder(vertex_count=vertex_count, latent=sizes.latent)
         z, view = torch.randn(1, sizes.latent), torch.nn.functional.normalize(torch.randn(1, 3), dim=-1)

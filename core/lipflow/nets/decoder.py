@@ -30,28 +30,28 @@ class DecoderConfig:
 
 
 class Decoder(nn.Module):
-    """D. What goes in and out is normalised, except that the texture is scaled on request; see ``Avatar``."""
+    """D. Mesh and texture come out normalised by the capture's statistics, which ``Avatar`` undoes."""
 
     def __init__(
-        self, config: DecoderConfig, *, vertex_count: int, texture: int, latent: int, normalised: bool = False
+        self, config: DecoderConfig, *, vertex_count: int, texture: int, latent: int, weight_norm: bool = False
     ) -> None:
         super().__init__()
         if config.texture != texture:
             raise InputError("decoder", expected=f"layers that end at {texture}² texels", got=f"{config.texture}²")
         self.config = config
-        self.code = Linear(latent, config.code, normalised=normalised)
-        self.view = Linear(3, config.view, normalised=normalised)
+        self.code = Linear(latent, config.code, weight_norm=weight_norm)
+        self.view = Linear(3, config.view, weight_norm=weight_norm)
         # The head and the last layer start small: near the mean face.
         self.coefficients = Linear(config.code, config.mesh_rank) if config.mesh_rank else None
-        self.head = Linear(config.mesh_rank or config.code, 3 * vertex_count, normalised=normalised, size=0.3)
-        self.seed = Linear(config.code + config.view, config.seed_channels * config.seed**2, normalised=normalised)
+        self.head = Linear(config.mesh_rank or config.code, 3 * vertex_count, weight_norm=weight_norm, size=0.3)
+        self.seed = Linear(config.code + config.view, config.seed_channels * config.seed**2, weight_norm=weight_norm)
         ups, inputs, size = [], config.seed_channels, config.seed
         for outputs in config.channels:
             size *= 2
-            ups.append(UpConv(inputs, outputs, size, normalised=normalised))
+            ups.append(UpConv(inputs, outputs, size, weight_norm=weight_norm))
             inputs = outputs
         self.ups = nn.ModuleList(ups)
-        self.last = Conv(inputs, 3 * config.shuffle**2, 3, 1, 1, normalised=normalised, size=0.3)
+        self.last = Conv(inputs, 3 * config.shuffle**2, 3, 1, 1, weight_norm=weight_norm, size=0.3)
 
     def mesh_coefficients(self, z: Tensor) -> Tensor:
         """[..., Z] -> what the linear head takes, [..., R]."""

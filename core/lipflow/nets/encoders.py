@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lipflow.checks import InputError, check_shape
-from lipflow.nets.layers import Conv, Linear, Residual, conv_size, leaky
+from lipflow.nets.layers import SLOPE, Conv, Linear, Residual, conv_size, leaky
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class DriverConfig:
 
 
 class DamEncoder(nn.Module):
-    """Q (Eq. 1): average texture and mesh -> (μ, raw log σ). Inputs and outputs are normalised; see ``Avatar``."""
+    """Q (Eq. 1): average texture and mesh, normalised by ``Avatar`` -> μ and raw, which SIGMAS makes log σ of."""
 
     def __init__(
-        self, config: EncoderConfig, *, vertex_count: int, texture: int, latent: int, normalised: bool = False
+        self, config: EncoderConfig, *, vertex_count: int, texture: int, latent: int, weight_norm: bool = False
     ) -> None:
         super().__init__()
         self.config = config
@@ -44,19 +44,19 @@ class DamEncoder(nn.Module):
         for k, outputs in enumerate(config.channels):
             stride, padding = (4, 0) if k == 0 else (2, 1)
             size = conv_size(size, 4, stride, padding)
-            convs.append(Conv(inputs, outputs, 4, stride, padding, normalised=normalised))
+            convs.append(Conv(inputs, outputs, 4, stride, padding, weight_norm=weight_norm))
             inputs = outputs
         if size < 1:
             raise InputError("encoder.channels", expected=f"fewer layers for a {texture}² texture", got=config.channels)
         self.convs = nn.ModuleList(convs)
-        self.texture = Linear(inputs * size * size, config.texture_features, normalised=normalised)
+        self.texture = Linear(inputs * size * size, config.texture_features, weight_norm=weight_norm)
         coordinates = 3 * len(range(0, vertex_count, config.mesh_stride))
         self.project = Linear(coordinates, config.mesh_rank) if config.mesh_rank else None
-        self.mesh = Linear(config.mesh_rank or coordinates, config.mesh_features, normalised=normalised)
-        self.out = Linear(config.texture_features + config.mesh_features, 2 * latent, normalised=normalised)
+        self.mesh = Linear(config.mesh_rank or coordinates, config.mesh_features, weight_norm=weight_norm)
+        self.out = Linear(config.texture_features + config.mesh_features, 2 * latent, weight_norm=weight_norm)
 
     def forward(self, texture: Tensor, mesh: Tensor) -> tuple[Tensor, Tensor]:
-        """Texture [B, 3, T, T] and mesh [B, V, 3], normalised -> μ and raw log σ, [B, Z] each."""
+        """Texture [B, 3, T, T] and mesh [B, V, 3], normalised -> μ and raw (not yet log σ), [B, Z] each."""
         x = texture.contiguous(memory_format=torch.channels_last)
         for conv in self.convs:
             x = leaky(conv(x))
@@ -64,8 +64,8 @@ class DamEncoder(nn.Module):
         if self.project is not None:
             m = self.project(m)
         features = torch.cat([leaky(self.texture(x.flatten(1))), leaky(self.mesh(m))], dim=1)
-        mu, log_sigma = self.out(features).chunk(2, dim=1)
-        return mu, log_sigma
+        mu, raw = self.out(features).chunk(2, dim=1)
+        return mu, raw
 
     @torch.no_grad()
     def start_from_pca(self, components: Tensor, scales: Tensor) -> None:
@@ -82,10 +82,10 @@ class DamEncoder(nn.Module):
 class HmcEncoder(nn.Module):
     """One convolutional network a headset view, fused by free attention weights W_A (Eq. 5)."""
 
-    def __init__(self, config: DriverConfig, *, context: int, normalised: bool = False) -> None:
+    def __init__(self, config: DriverConfig, *, context: int, weight_norm: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.views = nn.ModuleList(self._view(config, context, normalised) for _ in range(3))
+        self.views = nn.ModuleList(self._view(config, context, weight_norm) for _ in range(3))
         self.attention = nn.Parameter(torch.zeros(context, 3))  # W_A: learned, the same for every input
         self.mean: Tensor
         self.scale: Tensor
@@ -93,16 +93,16 @@ class HmcEncoder(nn.Module):
         self.register_buffer("scale", torch.full((3,), 0.25))
 
     @staticmethod
-    def _view(config: DriverConfig, context: int, normalised: bool) -> nn.Module:
+    def _view(config: DriverConfig, context: int, weight_norm: bool) -> nn.Module:
         (height, width), inputs, convs = config.size, 1, []
         for outputs in config.channels:
             height, width = conv_size(height, 4, 2, 1), conv_size(width, 4, 2, 1)
-            convs.append(Conv(inputs, outputs, 4, 2, 1, normalised=normalised))
+            convs.append(Conv(inputs, outputs, 4, 2, 1, weight_norm=weight_norm))
             inputs = outputs
         if min(height, width) < 1:
             raise InputError("driver.channels", expected=f"fewer layers for {config.size} images", got=config.channels)
-        layers: list[nn.Module] = [layer for conv in convs for layer in (conv, nn.LeakyReLU(0.2))]
-        return nn.Sequential(*layers, nn.Flatten(), Linear(inputs * height * width, context, normalised=normalised))
+        layers: list[nn.Module] = [layer for conv in convs for layer in (conv, nn.LeakyReLU(SLOPE))]
+        return nn.Sequential(*layers, nn.Flatten(), Linear(inputs * height * width, context, weight_norm=weight_norm))
 
     def forward(self, hmc: Tensor) -> Tensor:
         """Mouth, left and right eye images [B, 3, h, w] in [0, 1] -> h [B, C]."""
@@ -127,11 +127,11 @@ class HmcEncoder(nn.Module):
 class KeypointEncoder(nn.Module):
     """A residual network of fully connected layers on the flattened keypoints."""
 
-    def __init__(self, config: DriverConfig, *, context: int, normalised: bool = False) -> None:
+    def __init__(self, config: DriverConfig, *, context: int, weight_norm: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.enter = Linear(2 * config.keypoints, context, normalised=normalised)
-        self.blocks = nn.Sequential(*(Residual(context, normalised=normalised) for _ in range(config.blocks)))
+        self.enter = Linear(2 * config.keypoints, context, weight_norm=weight_norm)
+        self.blocks = nn.Sequential(*(Residual(context, weight_norm=weight_norm) for _ in range(config.blocks)))
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.full((config.keypoints, 2), 0.5))  # of the training keypoints

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 SLOPE = 0.2  # of every leaky rectifier, as in the public Deep Appearance Models code
 
-
 _drawing = ContextVar("drawing", default=True)
 
 
@@ -36,28 +35,29 @@ def conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
     return (size + 2 * padding - kernel) // stride + 1
 
 
-class Normalised(nn.Module):
+class WeightNormalised(nn.Module):
     """A weight times a gain per output, divided by the norm of the WHOLE tensor (as Multiface does); or the weight.
 
-    With ``normalised=False``, or after ``fold``, there is no gain and the weight is used as it is.
+    With ``weight_norm=False``, or after ``fold``, there is no gain and the weight is used as it is.
     """
 
     weight: nn.Parameter
     gain: nn.Parameter | None
 
-    def _start(self, shape: tuple[int, ...], fan_in: float, output_axis: int, normalised: bool, size: float) -> None:
+    def _start(self, shape: tuple[int, ...], fan_in: float, output_axis: int, weight_norm: bool, size: float) -> None:
         """Draw the weight so that variance is kept through leaky rectifiers, times ``size``."""
         self.weight = nn.Parameter(torch.empty(shape))
         if _drawing.get():
             nn.init.normal_(self.weight, std=size * math.sqrt(2 / ((1 + SLOPE**2) * fan_in)))
         self._gain_shape = [n if axis == output_axis else 1 for axis, n in enumerate(shape)]
-        if normalised:
+        if weight_norm:
             norm = float(self.weight.detach().norm()) if _drawing.get() else 1.0
             self.gain = nn.Parameter(torch.full((shape[output_axis],), norm))
         else:
             self.register_parameter("gain", None)
 
     def effective_weight(self) -> Tensor:
+        """The weight that inputs are multiplied with, in the weight's shape."""
         if self.gain is None:
             return self.weight
         return self.weight * (self.gain.view(self._gain_shape) / self.weight.norm())
@@ -70,19 +70,19 @@ class Normalised(nn.Module):
             self.gain = None
 
 
-class Linear(Normalised):
+class Linear(WeightNormalised):
     """[..., inputs] -> [..., outputs]."""
 
-    def __init__(self, inputs: int, outputs: int, *, normalised: bool = False, size: float = 1.0) -> None:
+    def __init__(self, inputs: int, outputs: int, *, weight_norm: bool = False, size: float = 1.0) -> None:
         super().__init__()
-        self._start((outputs, inputs), inputs, 0, normalised, size)
+        self._start((outputs, inputs), inputs, 0, weight_norm, size)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.effective_weight(), self.bias)
 
 
-class Conv(Normalised):
+class Conv(WeightNormalised):
     """A convolution, [B, inputs, H, W] -> [B, outputs, H', W']."""
 
     def __init__(
@@ -93,27 +93,27 @@ class Conv(Normalised):
         stride: int,
         padding: int,
         *,
-        normalised: bool = False,
+        weight_norm: bool = False,
         size: float = 1.0,
     ) -> None:
         super().__init__()
         self.stride, self.padding = stride, padding
-        self._start((outputs, inputs, kernel, kernel), inputs * kernel**2, 0, normalised, size)
+        self._start((outputs, inputs, kernel, kernel), inputs * kernel**2, 0, weight_norm, size)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.effective_weight(), self.bias, self.stride, self.padding)
 
 
-class UpConv(Normalised):
+class UpConv(WeightNormalised):
     """A transposed 4×4 convolution of stride 2 with a bias for each texel: [B, inputs, H, H] -> [B, outputs, 2H, 2H].
 
     The bias is untied: a texture's texel k is always the same spot of the face.
     """
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, normalised: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int, *, weight_norm: bool = False) -> None:
         super().__init__()
-        self._start((inputs, outputs, 4, 4), inputs * 4, 1, normalised, 1.0)  # 4 of the 16 taps meet in a texel
+        self._start((inputs, outputs, 4, 4), inputs * 4, 1, weight_norm, 1.0)  # 4 of the 16 taps meet in a texel
         self.bias = nn.Parameter(torch.zeros(1, outputs, size, size))  # 4-d, to be laid out as the texels are
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,19 +124,19 @@ class UpConv(Normalised):
 class Residual(nn.Module):
     """x + W₂ leaky(W₁ leaky(x))."""
 
-    def __init__(self, width: int, *, normalised: bool = False) -> None:
+    def __init__(self, width: int, *, weight_norm: bool = False) -> None:
         super().__init__()
-        self.first = Linear(width, width, normalised=normalised)
-        self.second = Linear(width, width, normalised=normalised, size=0.3)
+        self.first = Linear(width, width, weight_norm=weight_norm)
+        self.second = Linear(width, width, weight_norm=weight_norm, size=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(leaky(self.first(leaky(x))))
 
 
 def fold_weights(module: nn.Module) -> None:
-    """Fold every normalised layer of ``module``, in place."""
+    """Fold every weight-normalised layer of ``module``, in place."""
     for layer in module.modules():
-        if isinstance(layer, Normalised):
+        if isinstance(layer, WeightNormalised):
             layer.fold()
 
 
