@@ -46,7 +46,8 @@ from lipflow.observation_files import save_keypoints
 from lipflow.observations import KeypointObservation
 from lipflow.registration import RegistrationConfig, Surface, register
 from lipflow.rendering import Renderer, make_renderer
-from lipflow.training import TrainConfig, Training
+from lipflow.training import Training
+from lipflow.training_config import TrainConfig
 
 SKIN = (0.30, 0.20, 0.14)  # linear RGB of the start's blank face: some skin, not this person's
 VERTEX_STD, TEXTURE_STD = 5.0, 0.1  # mm and linear RGB: what the start expects faces to differ by

@@ -24,7 +24,7 @@ from lipflow.priors import PRIORS, SIGMAS, LatentPrior, PriorConfig
 
 @dataclass(frozen=True)
 class AvatarConfig:
-    """All sizes of an avatar. The defaults are the studio's."""
+    """All sizes of an avatar, and what it is composed of. ``variants.PRESETS`` has the sizes that are trained."""
 
     texture: int = 512  # T, texels a side
     latent: int = 256  # Z

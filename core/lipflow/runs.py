@@ -31,22 +31,22 @@ from lipflow.distributed import ALONE, Ranks
 from lipflow.files import replacing, write_json
 from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training import FORMAT as TRAINING_FORMAT
-from lipflow.training import TrainConfig, Training, TrainState
+from lipflow.training import Training, TrainState
+from lipflow.training_config import TrainConfig
 from lipflow.training_start import provenance
 from lipflow.validation import Snapshot
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-CHECKPOINT, AVATAR, RECORD, SAMPLE, CODES, PROCESS, LOGS = (
-    "checkpoint.safetensors",
-    "avatar.safetensors",
-    "run.json",
-    "sample.png",
-    "codes.npz",
-    "process.json",
-    "logs",
-)
+# What a run's folder holds.
+RECORD = "run.json"
+CHECKPOINT = "checkpoint.safetensors"
+AVATAR = "avatar.safetensors"
+SAMPLE = "sample.png"
+CODES = "codes.npz"
+LOGS = "logs"
+PROCESS = "process.json"
 _SAVE_SECONDS = 60.0  # between two checkpoints
 _FLUSH_SECONDS = 2  # between two moments from which others can read the log
 _LOOK_SECONDS = 0.2  # between two looks whether a folder has become free
@@ -96,7 +96,7 @@ def holder(folder: Path) -> Holder | None:
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
     try:
-        return None if _locked(handle) else found  # a number that is some other process's by now holds nothing
+        return None if _lock(handle) else found  # a number that is some other process's by now holds nothing
     finally:
         os.close(handle)
 
@@ -114,7 +114,7 @@ def claimed(folder: Path, patience_s: float = 0.0, *, steered: bool = False) -> 
     handle = os.open(folder, os.O_RDONLY)
     deadline = time.monotonic() + patience_s
     try:
-        while not _locked(handle):
+        while not _lock(handle):
             if time.monotonic() > deadline:
                 raise InputError(f"run {folder}", expected="a folder to itself", got="one that another process uses")
             time.sleep(_LOOK_SECONDS)
@@ -190,7 +190,8 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
     training.finished_avatar().save(folder / AVATAR, half=True)
 
 
-def _locked(handle: int) -> bool:
+def _lock(handle: int) -> bool:
+    """Lock a folder that is open until it is closed; False if another process has it locked."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

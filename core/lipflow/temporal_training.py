@@ -18,7 +18,7 @@ from lipflow.capture.headset import HeadsetAugmentation
 from lipflow.capture.packed import PackedCapture
 from lipflow.checks import InputError
 from lipflow.temporal import TemporalPrior
-from lipflow.training import one_cycle
+from lipflow.training_config import one_cycle
 
 _CHUNK = 16  # frames encoded at once
 

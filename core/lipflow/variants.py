@@ -21,9 +21,9 @@ class Variant:
     driving: str | None  # "hmc", "kpt", or None
     prior: str  # a key of PRIORS
     posterior: str = "capture"  # Q sees the "capture" (texture + mesh) or the "driving" signal instead
-    latent_loss: str = "kl"  # a key of training's LATENT_LOSSES
+    latent_loss: str = "kl"  # a key of objective's LATENT_LOSSES
     decodes: tuple[str, ...] = ("q",)  # codes the decoder is trained with: Q's sample "q", the prior's sample "p"
-    cycle: str = "none"  # the way of Q's sample to the decoder: a key of training's CYCLES
+    cycle: str = "none"  # the way of Q's sample to the decoder: a key of objective's CYCLES
     trains: tuple[str, ...] = PARTS  # the others stay as they are in the avatar that training starts from
     sigma_q: str = "multiface"  # how σq is made of Q's output: a key of SIGMAS
     fit_prior: str = "own"  # the prior of fits to frontal views: its "own", or "standard-normal"
@@ -43,7 +43,7 @@ class Variant:
             driving=self.driving,
             has_encoder=sees_capture,
             sigma_q=self.sigma_q,
-            sigma_p=sizes.sigma_p if sees_capture else self.sigma_q,
+            sigma_p=sizes.sigma_p if sees_capture else self.sigma_q,  # without an encoder P is Q
         )
 
 

@@ -21,7 +21,8 @@ from lipflow.evaluation.protocols import TABLES
 from lipflow.evaluation.report import read_results, write_report
 from lipflow.evaluation.runs import AVATAR, Run
 from lipflow.serial import config_hash
-from lipflow.training import TrainConfig, Training
+from lipflow.training import Training
+from lipflow.training_config import TrainConfig
 from lipflow.variants import PRESETS
 from support.example_results import example_results, some_exhibits
 

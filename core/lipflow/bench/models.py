@@ -28,7 +28,8 @@ from lipflow.observations import HmcObservation, KeypointObservation, image_ener
 from lipflow.rendering import RenderOutput, make_renderer
 from lipflow.rendering.reference import ReferenceRenderer
 from lipflow.solvers import SOLVERS, Problem
-from lipflow.training import TrainConfig, Training
+from lipflow.training import Training
+from lipflow.training_config import TrainConfig
 
 _FRAMES = 8  # of the capture that a training step is measured on
 _MANY = 10**6  # iterations: a measured fit does not end
