@@ -22,10 +22,11 @@ from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training_config import TrainConfig, one_cycle
 from lipflow.training_start import build_avatar, provenance
 from lipflow.validation import Snapshot, snapshot, spread, validate
+from lipflow.variants import PARTS
 
 FORMAT = "lipflow-training"
 STORED_SAMPLES = 512  # codes of training frames that a finished avatar carries
-_RATE_WINDOW = 0.95  # of the moving average that the remaining time is reckoned with
+_PACE_KEPT = 0.95  # of the moving average of a step's time, by which the remaining time is reckoned
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ class Training:
         self.objective = Objective(row, config.latent_loss or row.latent_loss, config.cycle or row.cycle, config.jitter)
         self.avatar = avatar if avatar is not None else build_avatar(config.sizes, row, packed, config.seed, base)
         self.avatar.to(self.device).train()
-        for part in ("encoder", "decoder", "driver", "prior"):
+        for part in PARTS:
             module = getattr(self.avatar, part)
             if module is not None:
                 module.requires_grad_(part in row.trains)
@@ -126,7 +127,7 @@ class Training:
                 shot = snapshot(self.avatar, self.packed, self._renderer)
             spent = time.perf_counter() - began
             self.seconds += spent
-            self._pace = spent if self._pace == 0 else _RATE_WINDOW * self._pace + (1 - _RATE_WINDOW) * spent
+            self._pace = spent if self._pace == 0 else _PACE_KEPT * self._pace + (1 - _PACE_KEPT) * spent
             yield TrainState(
                 step=self.step,
                 steps=config.steps,
@@ -266,17 +267,8 @@ class Training:
             raise InputError(what, expected=f"a step up to {self.config.steps}", got=repr(step))
         names = self.avatar.state_dict()
         model = {k: take(tensors, f"model/{k}", tuple(v.shape), v.dtype, what) for k, v in names.items()}
-        adam = {
-            parameter: {
-                name: torch.empty_like(parameter).copy_(take(tensors, f"adam/{k}/{name}", shape, torch.float32, what))
-                if shape
-                else take(tensors, f"adam/{k}/{name}", shape, torch.float32, what).to(self.device)
-                for name, shape in (("exp_avg", shape), ("exp_avg_sq", shape), ("step", ()))
-            }
-            for k, parameter in enumerate(self._parameters)
-            if step > 0
-            for shape in [tuple(parameter.shape)]
-        }
+        begun = self._parameters if step > 0 else []  # Adam has no moments before its first step
+        adam = {parameter: _adam_state(tensors, f"adam/{k}", parameter, what) for k, parameter in enumerate(begun)}
         pending = take(tensors, "pending", (None,), torch.long, what)
         if len(pending) and not 0 <= int(pending.min()) <= int(pending.max()) < len(self._train_frames):
             raise InputError(f"{what}, pending", expected="frames of the train split", got="others")
@@ -312,3 +304,12 @@ class Training:
         training = Training(config, packed, device, avatar=fresh, ranks=ranks)
         training.load_state_dict(tensors, body, what)
         return training
+
+
+def _adam_state(tensors: dict[str, Tensor], prefix: str, parameter: Tensor, what: str) -> dict[str, Tensor]:
+    """Both moments of a parameter, on its device and in its memory layout, and how many steps they are of."""
+    state = {"step": take(tensors, f"{prefix}/step", (), torch.float32, what).to(parameter.device)}
+    for name in ("exp_avg", "exp_avg_sq"):
+        stored = take(tensors, f"{prefix}/{name}", tuple(parameter.shape), torch.float32, what)
+        state[name] = torch.empty_like(parameter).copy_(stored)
+    return state
