@@ -250,7 +250,64 @@ class _Soften(torch.autograd.Function):
         near: float,
     ) -> tuple[Tensor, Tensor]:
         points, pixels = _projected(vertices, projection)
-        blends, owners = torch.empty(*index.shape, 2), torch.empty(*index.shape, 2, dtype=torch.int32)
+        pairs = Pairs.find(mesh, index, depth, points, pixels, near)
+        ctx.mesh, ctx.pairs = mesh, pairs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(rgb, mask, vertices, projection)
+        return pairs.blend(rgb), pairs.blend(mask[..., None])[..., 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_rgb: Tensor | None, grad_mask: Tensor | None) -> tuple[Tensor | None, ...]:
+        rgb, mask, vertices, projection = ctx.saved_tensors
+        points, pixels = _projected(vertices, projection)
+        pairs, grad_points = ctx.pairs, np.zeros_like(points)
+        for image, grad in ((rgb, grad_rgb), (mask[..., None], None if grad_mask is None else grad_mask[..., None])):
+            if grad is None:
+                continue
+            cpu_silhouette.blends_backward(
+                image.numpy(),
+                grad.contiguous().numpy(),
+                pairs.counts,
+                pairs.places,
+                pairs.blends,
+                pairs.owners,
+                points,
+                pixels,
+                ctx.mesh.faces,
+                grad_points,
+            )
+        grad_vertices, grad_projection = _through_projection(torch.from_numpy(grad_points), vertices, projection)
+        grad_hard = None if grad_rgb is None else pairs.blend(grad_rgb.contiguous(), transposed=True)
+        return grad_hard, None, grad_vertices, grad_projection, None, None, None, None
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Neighbouring pixels between which a silhouette passes (see ``cpu_silhouette``)."""
+
+    counts: npt.NDArray[np.int32]
+    places: npt.NDArray[np.int32]
+    blends: npt.NDArray[np.float32]
+    owners: npt.NDArray[np.int32]
+
+    @staticmethod
+    def find(
+        mesh: MeshTables,
+        index: Tensor,
+        depth: Tensor,
+        points: npt.NDArray[np.float64],
+        pixels: npt.NDArray[np.float64],
+        near: float,
+    ) -> Pairs:
+        views, height, width = index.shape
+        shape = views, height, 2 * width
+        pairs = Pairs(
+            np.empty((views, height), np.int32),
+            np.empty(shape, np.int32),
+            np.empty(shape, np.float32),
+            np.empty(shape, np.int32),
+        )
         cpu_silhouette.find_blends(
             index.numpy(),
             depth.numpy(),
@@ -259,26 +316,18 @@ class _Soften(torch.autograd.Function):
             mesh.faces,
             mesh.twins,
             near,
-            blends.numpy(),
-            owners.numpy(),
+            pairs.counts,
+            pairs.places,
+            pairs.blends,
+            pairs.owners,
         )
-        ctx.mesh = mesh
-        ctx.save_for_backward(rgb, mask, vertices, projection, blends, owners)
-        return _blended(rgb, blends), _blended(mask[..., None], blends)[..., 0]
+        return pairs
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_rgb: Tensor, grad_mask: Tensor) -> tuple[Tensor | None, ...]:
-        rgb, mask, vertices, projection, blends, owners = ctx.saved_tensors
-        points, pixels = _projected(vertices, projection)
-        grad_points = np.zeros_like(points)
-        for image, grad in ((rgb, grad_rgb.contiguous()), (mask[..., None], grad_mask.contiguous()[..., None])):
-            cpu_silhouette.blends_backward(
-                image.numpy(), grad.numpy(), blends.numpy(), owners.numpy(), points, pixels, ctx.mesh.faces, grad_points
-            )
-        grad_vertices, grad_projection = _through_projection(torch.from_numpy(grad_points), vertices, projection)
-        grad_rgb = _blended(grad_rgb.contiguous(), blends, transposed=True)
-        return grad_rgb, None, grad_vertices, grad_projection, None, None, None, None
+    def blend(self, image: Tensor, *, transposed: bool = False) -> Tensor:
+        """An image [B, H, W, C] with its pairs blended; or the transpose of that map, for gradients."""
+        out = torch.empty_like(image)
+        cpu_silhouette.apply_blends(image.numpy(), self.counts, self.places, self.blends, transposed, out.numpy())
+        return out
 
 
 def _projected(vertices: Tensor, projection: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -286,12 +335,6 @@ def _projected(vertices: Tensor, projection: Tensor) -> tuple[npt.NDArray[np.flo
     points, pixels = np.empty(vertices.shape), np.empty((*vertices.shape[:2], 2))
     cpu_kernels.project(vertices.numpy(), projection.numpy(), points, pixels)
     return points, pixels
-
-
-def _blended(image: Tensor, blends: Tensor, *, transposed: bool = False) -> Tensor:
-    out = torch.empty_like(image)
-    cpu_silhouette.apply_blends(image.numpy(), blends.numpy(), transposed, out.numpy())
-    return out
 
 
 def _through_projection(grad_points: Tensor, vertices: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:

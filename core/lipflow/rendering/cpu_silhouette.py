@@ -5,9 +5,10 @@ centres, one of the two is blended towards the other by how far the edge is from
 Primitives for High-Performance Differentiable Rendering", Sec. 3.5). The blend, unlike coverage, changes smoothly with
 the edge's ends. Edges of triangles that reach nearer than the near plane are left hard.
 
-Pairs are stored with their first (left or upper) pixel: blends f32 [B, H, W, 2] for the pairs to the right and below,
-positive where the first pixel is blended and negative where the second is; owners i32 [B, H, W, 2] is 3 · triangle +
-edge (edge k lies opposite corner k), or -1.
+Pairs are listed in the row of their first (left or upper) pixel: counts i32 [B, H] of them, and in [B, H, 2 W] places
+i32, 2 · column of the first pixel, plus 1 where the second is below it and not to the right; blends f32, positive where
+the first pixel is blended and negative where the second is; owners i32, 3 · triangle + edge (edge k lies opposite
+corner k).
 """
 
 from __future__ import annotations
@@ -107,14 +108,14 @@ def _blend_of_pair(n, t, x, y, along, direction, points, pixels, faces, twins, n
 
 
 @kernel
-def find_blends(index, depth, points, pixels, faces, twins, near, blends, owners):  # type: ignore[no-untyped-def]
-    """Fill ``blends`` and ``owners`` from the hard image's index and depth."""
+def find_blends(index, depth, points, pixels, faces, twins, near, counts, places, blends, owners):  # type: ignore[no-untyped-def]
+    """List the pairs to be blended, from the hard image's index and depth."""
     views, height, width = index.shape
     for task in prange(views * height):
         n, y = task // height, task % height
+        count = 0
         for x in range(width):
             for along in range(2):
-                blends[n, y, x, along], owners[n, y, x, along] = np.float32(0.0), -1
                 x1, y1 = x + (1 - along), y + along
                 if x1 >= width or y1 >= height:
                     continue
@@ -125,8 +126,10 @@ def find_blends(index, depth, points, pixels, faces, twins, near, blends, owners
                 t, px, py, direction = (t0, x, y, 1.0) if first_owns else (t1, x1, y1, -1.0)
                 blend, edge = _blend_of_pair(n, t, px, py, along, direction, points, pixels, faces, twins, near)
                 if edge >= 0:
-                    blends[n, y, x, along] = np.float32(blend * direction)
-                    owners[n, y, x, along] = edge
+                    places[n, y, count], owners[n, y, count] = 2 * x + along, edge
+                    blends[n, y, count] = np.float32(blend * direction)
+                    count += 1
+        counts[n, y] = count
 
 
 @helper
@@ -141,24 +144,23 @@ def _add_neighbour(n, p, q, blend, transposed, image, out):  # type: ignore[no-u
 
 
 @kernel
-def apply_blends(image, blends, transposed, out):  # type: ignore[no-untyped-def]
+def apply_blends(image, counts, places, blends, transposed, out):  # type: ignore[no-untyped-def]
     """out = image with its pairs blended, both f32 [B, H, W, C]; or the transpose of that map, for gradients."""
-    views, height, width = image.shape[0], image.shape[1], image.shape[2]
+    views, height = image.shape[0], image.shape[1]
     for task in prange(views * height):
-        n, y = task // height, task % height
+        n, y = task // height, task % height  # the task writes to this row alone
         out[n, y] = image[n, y]
-        for x in range(width):
-            right, below = blends[n, y, x, 0], blends[n, y, x, 1]
-            left = blends[n, y, x - 1, 0] if x > 0 else np.float32(0.0)
-            above = blends[n, y - 1, x, 1] if y > 0 else np.float32(0.0)
-            if right != 0:
-                _add_neighbour(n, (y, x), (y, x + 1), right, transposed, image, out)
-            if below != 0:
-                _add_neighbour(n, (y, x), (y + 1, x), below, transposed, image, out)
-            if left != 0:
-                _add_neighbour(n, (y, x), (y, x - 1), -left, transposed, image, out)
-            if above != 0:
-                _add_neighbour(n, (y, x), (y - 1, x), -above, transposed, image, out)
+        for i in range(counts[n, y]):
+            x, blend = places[n, y, i] // 2, blends[n, y, i]
+            if places[n, y, i] % 2:
+                _add_neighbour(n, (y, x), (y + 1, x), blend, transposed, image, out)
+            else:
+                _add_neighbour(n, (y, x), (y, x + 1), blend, transposed, image, out)
+                _add_neighbour(n, (y, x + 1), (y, x), -blend, transposed, image, out)
+        for i in range(counts[n, y - 1] if y > 0 else 0):
+            if places[n, y - 1, i] % 2:
+                x = places[n, y - 1, i] // 2
+                _add_neighbour(n, (y, x), (y - 1, x), -blends[n, y - 1, i], transposed, image, out)
 
 
 @helper
@@ -172,25 +174,22 @@ def _add_to_vertex(n, i, along, g_along, g_across, points, pixels, grad_points):
 
 
 @kernel
-def blends_backward(image, grad, blends, owners, points, pixels, faces, grad_points):  # type: ignore[no-untyped-def]
+def blends_backward(image, grad, counts, places, blends, owners, points, pixels, faces, grad_points):  # type: ignore[no-untyped-def]
     """Add to grad_points f64 [B, V, 3] what the blends of ``image`` [B, H, W, C] pass on of ``grad``."""
-    views, height, width = image.shape[0], image.shape[1], image.shape[2]
+    views, height = image.shape[0], image.shape[1]
     for n in prange(views):
         for y in range(height):
-            for x in range(width):
-                for along in range(2):
-                    owner = owners[n, y, x, along]
-                    if owner < 0:
-                        continue
-                    x1, y1, blend = x + (1 - along), y + along, blends[n, y, x, along]
-                    tx, ty = (x, y) if blend > 0 else (x1, y1)
-                    g = 0.0
-                    for ch in range(image.shape[3]):
-                        g += grad[n, ty, tx, ch] * (image[n, y1, x1, ch] - image[n, y, x, ch])
-                    t, k = owner // 3, owner % 3
-                    i, j = faces[t, (k + 1) % 3], faces[t, (k + 2) % 3]
-                    # blend = ±(0.5 - distance), and distance grows with ± the crossing's place: the signs cancel.
-                    _, _, part, slope = _crossing(pixels, n, i, j, along, y if along == 0 else x)
-                    gi, gj = -g * (1.0 - part), -g * part
-                    _add_to_vertex(n, i, along, gi, -gi * slope, points, pixels, grad_points)
-                    _add_to_vertex(n, j, along, gj, -gj * slope, points, pixels, grad_points)
+            for place in range(counts[n, y]):
+                x, along = places[n, y, place] // 2, places[n, y, place] % 2
+                x1, y1 = x + (1 - along), y + along
+                tx, ty = (x, y) if blends[n, y, place] > 0 else (x1, y1)
+                g = 0.0
+                for ch in range(image.shape[3]):
+                    g += grad[n, ty, tx, ch] * (image[n, y1, x1, ch] - image[n, y, x, ch])
+                t, k = owners[n, y, place] // 3, owners[n, y, place] % 3
+                i, j = faces[t, (k + 1) % 3], faces[t, (k + 2) % 3]
+                # blend = ±(0.5 - distance), and distance grows with ± the crossing's place: the signs cancel.
+                _, _, part, slope = _crossing(pixels, n, i, j, along, y if along == 0 else x)
+                gi, gj = -g * (1.0 - part), -g * part
+                _add_to_vertex(n, i, along, gi, -gi * slope, points, pixels, grad_points)
+                _add_to_vertex(n, j, along, gj, -gj * slope, points, pixels, grad_points)
