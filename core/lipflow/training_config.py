@@ -38,7 +38,7 @@ class TrainConfig:
     cycle: str | None = None  # instead of the variant's: a key of CYCLES
     jitter: float = 0.1  # of the jittered cycle, in units of σp
     augmentation: HeadsetAugmentation = field(default_factory=HeadsetAugmentation)  # of headset images
-    keypoint_noise: float = 1e-3  # standard deviation added to keypoints, in image widths
+    keypoint_noise: float = 1e-3  # standard deviation added to keypoints, over the image's width and height
     validate_every: int = 1000  # steps at most; a shorter run is validated more often, see ``validation_steps``
     validation_frames: int = 16  # of held-out expressions
     log_every: int = 10  # steps between two readings of the scalars

@@ -20,7 +20,8 @@ from lipflow.device import choose_device, describe_device
 from lipflow.distributed import joined
 from lipflow.runs import AVATAR, CHECKPOINT, advance, claimed, is_finished, opened
 from lipflow.steering import steered
-from lipflow.training import TrainConfig, Training
+from lipflow.training import Training
+from lipflow.training_config import TrainConfig
 from lipflow.variants import PRESETS, VARIANTS
 
 
@@ -47,7 +48,7 @@ class Train:
     learning_rate: float | None = None
     """Instead of the preset's."""
     keypoint_noise: float | None = None
-    """Instead of 0.001: standard deviation of what is added to the keypoints that drive it, in image widths."""
+    """Instead of 0.001: standard deviation added to the keypoints that drive it, over the image's width and height."""
     cameras_per_frame: int = 3
     """Dome cameras that each frame is packed with, in turn."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
