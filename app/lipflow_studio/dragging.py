@@ -28,6 +28,7 @@ class DraggedKeypoints(KeypointObservation):
 
     pinned: Tensor = field(default_factory=lambda: torch.zeros(LANDMARK_COUNT, dtype=torch.bool))  # [136]
     seen: Tensor | None = None  # [136, 2] what the prior is shown; None: the keypoints
+    reaches: dict[Avatar, Reach | None] = field(default_factory=dict, repr=False)  # of avatars that it was held against
 
     def driving(self, kind: str | None) -> Tensor | None:
         shown = super().driving(kind)
@@ -36,11 +37,11 @@ class DraggedKeypoints(KeypointObservation):
     def against(self, avatar: Avatar, before: Against | None = None) -> Against:
         known = before if isinstance(before, WithinReach) and before.avatar is avatar else None
         inner = super().against(avatar, before.inner if isinstance(before, WithinReach) else before)
-        reach = Reach.of(avatar) if known is None else known.reach
+        reach = self._reach(avatar) if known is None else known.reach
         return inner if reach is None else WithinReach(inner, reach, avatar)
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
-        comparison, reach = super().compare(avatar, z), Reach.of(avatar)
+        comparison, reach = super().compare(avatar, z), self._reach(avatar)
         if reach is None:
             return comparison
         return replace(comparison, energy=comparison.energy + 0.5 * reach.residual(z).square())
@@ -59,3 +60,9 @@ class DraggedKeypoints(KeypointObservation):
         seen = self.keypoints if self.seen is None else self.seen
         moved = (projected.to(seen) - seen)[~self.pinned].abs().max()
         return bool(moved < AT_REST)
+
+    def _reach(self, avatar: Avatar) -> Reach | None:
+        """How far codes may go: as the training frames' spread, where keypoints drive the prior."""
+        if avatar not in self.reaches:
+            self.reaches[avatar] = Reach.of(avatar, as_they_spread=avatar.driving == "kpt")
+        return self.reaches[avatar]
