@@ -20,6 +20,7 @@ from pytestqt.qtbot import QtBot
 import lipflow.embedded
 import lipflow.reach
 from lipflow.avatar import Avatar
+from lipflow_studio import theme
 from lipflow_studio.document import AvatarInfo, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
@@ -159,6 +160,15 @@ def make_window(qtbot: QtBot) -> Iterator[Callable[[Session], MainWindow]]:
     for window in windows:
         window.close()
         window.deleteLater()
+
+
+@pytest.fixture
+def dressed(qapp: QApplication) -> Iterator[None]:
+    """The application in its dark theme."""
+    theme.apply(qapp, theme.DARK)
+    yield
+    qapp.setStyleSheet("")
+    qapp.setProperty("theme", None)  # else the next studio takes it for dressed
 
 
 @pytest.fixture

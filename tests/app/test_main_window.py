@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
-from lipflow_studio import dialogs, theme
+from lipflow_studio import dialogs
 from lipflow_studio.__main__ import main
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.demo import drop
@@ -71,14 +71,6 @@ def test_every_panel_is_docked_where_its_row_says(
     wait_for(qtbot, lambda: dock.isVisible() and not dock.visibleRegion().isEmpty())
     assert dock.widget().width() > 100
     assert dock.widget().height() > 60
-
-
-@pytest.fixture
-def dressed(qapp: QApplication) -> Iterator[None]:
-    theme.apply(qapp, theme.DARK)
-    yield
-    qapp.setStyleSheet("")
-    qapp.setProperty("theme", None)  # else the next studio takes it for dressed
 
 
 def cut_off(window: MainWindow) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QFocusEvent, QImage, QMouseEvent, QWheelEvent
+from PySide6.QtGui import QFocusEvent, QFontMetrics, QImage, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -586,3 +586,7 @@ def test_numbers_beside_a_low_plot_keep_their_distance(qtbot: QtBot) -> None:
     assert np.diff(values)[0] / 87.0 * 38.0 >= 15
     bottom = plot.getPlotItem().getAxis("bottom")
     assert bottom.tickSpacing(0.0, 1.0, 300.0)[0][0] == 1.0  # there is no half an iteration
+    assert axis.tickSpacing(-246.0, -234.0, 200.0)[0][0] == 2.0  # steps of 2.5 would be written as 2 and 3
+    for wide in (90.0, 160.0, 400.0):  # nor do those below a narrow one lie over each other
+        spacing, _ = bottom.tickSpacing(0.0, 1000.0, wide)[0]
+        assert spacing / 1000.0 * wide > QFontMetrics(QApplication.font()).horizontalAdvance("1000")

@@ -150,8 +150,8 @@ class LatentPlane(pg.PlotWidget):
             tall = self.height() >= TALL
             for side in ("left", "bottom"):
                 item.getAxis(side).setStyle(showValues=tall)
-            item.getAxis("left").setWidth(34 if tall else 4)
-            item.getAxis("bottom").setHeight(18 if tall else 4)
+            item.getAxis("left").setWidth(34 if tall else 0)
+            item.getAxis("bottom").setHeight(18 if tall else 0)
 
     def _dress(self) -> None:
         """Put the theme's colours on."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, QPointF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFocusEvent,
@@ -49,6 +49,7 @@ ZOOM_A_NOTCH = 1.1
 ZOOMS = (0.3, 30.0)
 EYE = 4.0  # radii of the cloud from its middle to the eye
 SHADES = (0.35, 0.55, 0.8, 1.0)  # opacity of dots, from far to near
+PLATE = 0.75  # opacity of the ground of an axis' name
 FIRST = Orbit(azimuth=32.0, elevation=22.0)
 
 
@@ -183,24 +184,34 @@ class LatentCloud(QWidget):
         painter = QPainter(ground)
         painter.setFont(self.font())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint_axes(painter, look)
+        tips = self._paint_axes(painter, look)
         for layer in LAYERS[:-1]:
             if layer in self._dots:
                 self._paint_dots(painter, self._dots[layer], look, rim=look.text if layer == "frames" else None)
+        self._paint_names(painter, look, tips)
         painter.end()
         return ground
 
-    def _paint_axes(self, painter: QPainter, look: Theme) -> None:
-        """A tripod through the middle of the cloud."""
+    def _paint_axes(self, painter: QPainter, look: Theme) -> FloatArray:
+        """A tripod through the middle of the cloud; its tips [3, 2] in pixels."""
         ends = self._centre + 0.9 * self._radius * np.eye(3)
         (middle, *tips), _ = self._project(np.concatenate([self._centre[None], ends]).astype(np.float32))
-        for number, tip in enumerate(tips, 1):
-            painter.setPen(QPen(QColor(look.line_hover), 1))
+        painter.setPen(QPen(QColor(look.line_hover), 1))
+        for tip in tips:
             painter.drawLine(QPointF(*middle.tolist()), QPointF(*tip.tolist()))
+        return np.stack(tips)
+
+    def _paint_names(self, painter: QPainter, look: Theme, tips: FloatArray) -> None:
+        """The axes' names at their tips, legible over dots."""
+        font, ground = painter.fontMetrics(), QColor(look.field)
+        ground.setAlphaF(PLATE)
+        wide = font.horizontalAdvance("PC 0")
+        for number, (x, y) in enumerate(tips.tolist(), 1):
+            at = QPointF(min(x + 3, self.width() - wide - 3), max(y - 2, font.ascent() + 2))
+            plate = QRectF(at.x() - 2, at.y() - font.ascent(), wide + 4, font.height())
+            painter.fillRect(plate, ground)
             painter.setPen(QColor(look.muted))
-            x = min(float(tip[0]) + 3, self.width() - painter.fontMetrics().horizontalAdvance("PC 0") - 3)
-            y = max(float(tip[1]) - 2, painter.fontMetrics().ascent() + 2)
-            painter.drawText(QPointF(x, y), f"PC {number}")
+            painter.drawText(at, f"PC {number}")
 
     def _paint_dots(self, painter: QPainter, dots: Dots, look: Theme, *, rim: str | None) -> None:
         """The far ones first and fainter; a colour at a time."""

@@ -166,7 +166,7 @@ class _Axis(pg.AxisItem):
             return spacings
         closest = CLOSEST * width / size
         if width < FEWEST * major:
-            major = max(major / 2, _round_up(closest))
+            major = max(_round_up(major / 2.5), _round_up(closest))  # a half would be 2.5, and written as 2 or 3
         elif major < closest:
             major = _round_up(closest)
         return [(major, offset), *spacings[1:]]
@@ -207,6 +207,7 @@ def plain_plot() -> pg.PlotWidget:
     """A plot that is only looked at."""
     plot = pg.PlotWidget(axisItems={"left": _Axis("left"), "bottom": _Steps("bottom")})
     plot.setFrameShape(plot.Shape.NoFrame)
+    plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     item = plot.getPlotItem()
     item.setMenuEnabled(False)
     item.hideButtons()

@@ -36,6 +36,7 @@ class Scrolling(QScrollArea):
         super().__init__()
         dressed(self, "panel")
         self._body, self._beside, self._least_width = body, beside, least_width
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus of what is in it
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.setWidgetResizable(True)
         self.setWidget(body)
