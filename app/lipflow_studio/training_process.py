@@ -23,6 +23,7 @@ from lipflow_studio.run_watch import OUTPUT
 
 NICENESS = 10  # the window and its fits come first
 PROGRESS_S = 2  # between two progress lines in the output
+STOPPED = 130  # exit status of a training that has saved and stopped
 _STOP_S = 30.0  # for the step, and for the checkpoint, before a process is killed
 
 
@@ -82,6 +83,12 @@ class TrainingProcess:
     def ended(self) -> int | None:
         """Its exit status; None while it runs."""
         return self._process.poll()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended as it should not have: not finished, nor stopped as it was asked to."""
+        as_asked = (0, STOPPED, -signal.SIGTERM) if self.stopping else (0,)
+        return self.ended is not None and self.ended not in as_asked
 
     def pause(self) -> None:
         self.paused = True

@@ -78,6 +78,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Job, "command", command)
 
 
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that find no room for their checkpoint when they are asked to stop."""
+    refuse = "signal.signal(15, lambda *_: sys.exit('lipflow: no space'))"
+    work = f"import signal, sys, time; {refuse}; print('begun', flush=True); time.sleep(60)"
+    monkeypatch.setattr(Job, "command", lambda job: [sys.executable, "-c", work])
+
+
 def states(training: Training) -> list[RunState]:
     return [run.state for run in training.runs]
 
@@ -318,6 +326,15 @@ class TestTheWindowsEnd:
         assert question.answers[0].run()
         assert (folder / CHECKPOINT).is_file()
         assert training.question() is None
+
+    def test_one_that_cannot_save_keeps_the_window(self, qtbot: QtBot, training: Training, full: None) -> None:
+        training.start()
+        output = training.job().folder / OUTPUT
+        wait_for(qtbot, lambda: output.stat().st_size > 0)
+        assert not training.question().answers[0].run()
+        assert training.runs[0].state is RunState.FAILED
+        assert "no space" in training.session.problem.line
+        assert training.question() is None, "it can be closed then"
 
     def test_keep_training(self, qtbot: QtBot, training: Training, fake: None) -> None:
         training.set_form(steps=50)

@@ -32,7 +32,7 @@ class FramePlaces(Part):
         super().__init__(session)
         self.codes: FrameCodes | None = None
         self.problem = ""
-        self._of: tuple[Any, ...] = ()  # what is placed: avatar, space and capture
+        self._of: tuple[Any, ...] = (None, None, None)  # what is placed: avatar, space and capture
         self._worker: Worker[None, FrameCodes] | None = None
         self._retired: list[Worker[Any, Any]] = []
         self._timer = QTimer(self, interval=POLL_MS)
@@ -60,17 +60,15 @@ class FramePlaces(Part):
     def _follow(self) -> None:
         """Place what is to be placed now, if that is something else than before."""
         latent, avatar = self.session.part(Latent), self.session.avatar
-        capture, state = self.session.part(Captures).opened, latent.state
-        wanted: tuple[Any, ...] = ()
-        if latent.options.capture and avatar is not None and state is not None and capture is not None:
-            wanted = (avatar, state.space, capture)
-        if [id(what) for what in wanted] == [id(what) for what in self._of]:
+        space = None if latent.state is None else latent.state.space
+        capture = self.session.part(Captures).opened if latent.options.capture else None
+        wanted = (avatar, space, capture)
+        if all(new is old for new, old in zip(wanted, self._of)):
             return
         self._of = wanted
         self._retire()
         self._put(None, "")
-        if capture is not None and avatar is not None and state is not None and wanted:
-            space = state.space
+        if avatar is not None and space is not None and capture is not None:
             self._worker = Worker[None, FrameCodes](
                 lambda: encode_frames(avatar, space, capture, MOST), name="frame places"
             ).start()

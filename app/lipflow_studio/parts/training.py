@@ -265,7 +265,7 @@ class Training(Part):
             return None
         waiting = f" {len(self._queue)} more that wait are not begun." if self._queue else ""
         more = f"A stopped run goes on from its checkpoint later; one that goes on writes to its folder.{waiting}"
-        answers = [Answer("Stop and save", self._stop_all)]
+        answers = [Answer("Stop and save", self._stop_and_save)]
         if self._process is not None:
             answers.append(Answer("Keep training", self._keep))
         return Question("A training is running. Stop it?", more, tuple(answers))
@@ -275,6 +275,14 @@ class Training(Part):
         stopped = self._stop_all()
         watcher, self._watcher = self._watcher, None
         return (watcher is None or watcher.stop()) and stopped
+
+    def _stop_and_save(self) -> bool:
+        """False where it could not save: the window stays and says why."""
+        held, stopped = self._process, self._stop_all()
+        if held is not None:
+            self._note_end(*held)
+            self._publish()
+        return stopped and (held is None or not held[1].failed)
 
     def _stop_all(self) -> bool:
         self._queue.clear()
@@ -313,13 +321,8 @@ class Training(Part):
 
     def _tick(self) -> None:
         if self._process is not None and self._process[1].ended is not None:
-            folder, process = self._process
-            self._process = None
-            if process.ended and not process.stopping:
-                self._failures[folder] = reason = _why(folder, process.ended)
-                mend = "resume it to go on from its checkpoint" if (folder / CHECKPOINT).is_file() else ""
-                what = f"training {self._run(folder).name}"
-                self.session.report(InputError(what, expected="to finish", got=reason, mend=mend))
+            (folder, process), self._process = self._process, None
+            self._note_end(folder, process)
             self._advance()
             self._look()
         seen = None if self._watcher is None else self._watcher.take()
@@ -333,6 +336,15 @@ class Training(Part):
                 self.view = seen.view
                 self.view_changed.emit(seen.view)
         self._publish()
+
+    def _note_end(self, folder: Path, process: TrainingProcess) -> None:
+        """Say why a process ended that should have gone on, or saved."""
+        if process.failed:
+            self._failures[folder] = reason = _why(folder, process.ended or 0)
+            mend = "resume it to go on from its checkpoint" if (folder / CHECKPOINT).is_file() else ""
+            expected = "to stop and save" if process.stopping else "to finish"
+            what = f"training {self._run(folder).name}"
+            self.session.report(InputError(what, expected=expected, got=reason, mend=mend))
 
     def _publish(self) -> None:
         """The list: this session's runs first, the newest on top, then the others that were found."""
