@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from lipflow.camera import Camera
 from lipflow.capture.base import Statistics
-from lipflow.checks import InputError, check_shape
+from lipflow.checks import InputError, check_shape, check_values
 from lipflow.mesh import Landmarks, Topology
 from lipflow.nets.decoder import Decoder, DecoderConfig
 from lipflow.nets.encoders import DRIVERS, DamEncoder, DriverConfig, EncoderConfig
 from lipflow.nets.layers import channels_last, fold_weights
 from lipflow.priors import PRIORS, SIGMAS, LatentPrior, PriorConfig
+
+_LARGEST = 16384  # that a size of a network may be: a file that names a larger one is damaged
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,25 @@ class AvatarConfig:
             raise InputError("config.driving", expected=" or ".join([*DRIVERS, "none"]), got=repr(self.driving))
         if (self.driving is None) != (self.prior == "standard-normal"):
             raise InputError("config.prior", expected="standard-normal just where nothing drives", got=repr(self.prior))
-        sizes: tuple[int, ...] = (self.texture, self.latent, self.context, self.couplings, self.flow_hidden)
-        inner = (self.encoder, self.decoder, self.driver)
-        sizes += tuple(v for c in inner for k, v in vars(c).items() if isinstance(v, int) and k != "mesh_rank")
-        sizes += tuple(n for c in inner for v in vars(c).values() if isinstance(v, tuple) for n in v)
-        if not all(1 <= n <= 16384 for n in sizes) or min(self.encoder.mesh_rank, self.decoder.mesh_rank) < 0:
-            raise InputError("config", expected="sizes between 1 and 16384", got=f"{min(sizes)} to {max(sizes)}")
-        if not self.encoder.channels or not self.driver.channels or self.latent < 2 or self.log_scale_cap <= 0:
-            raise InputError("config", expected="some layers, latent above 1, log_scale_cap above 0", got="others")
+        least = {"latent": 2, "encoder.mesh_rank": 0, "decoder.mesh_rank": 0}  # of sizes that do not begin at 1
+        for name, size in self._sizes():
+            low = least.get(name, 1)
+            if not low <= size <= _LARGEST:
+                raise InputError(f"config.{name}", expected=f"{low} to {_LARGEST}", got=size)
+        check_values(
+            ("config.encoder.channels", bool(self.encoder.channels), "at least one layer", "none"),
+            ("config.driver.channels", bool(self.driver.channels), "at least one layer", "none"),
+            ("config.log_scale_cap", self.log_scale_cap > 0, "more than 0", self.log_scale_cap),
+        )
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        """Each size by its name, such as "latent" or "encoder.channels"; a tuple's one after the other."""
+        for name in ("texture", "latent", "context", "couplings", "flow_hidden"):
+            yield name, getattr(self, name)
+        for part in ("encoder", "decoder", "driver"):
+            for name, value in vars(getattr(self, part)).items():
+                for size in value if isinstance(value, tuple) else (value,):
+                    yield f"{part}.{name}", size
 
     def prior_config(self) -> PriorConfig:
         return PriorConfig(

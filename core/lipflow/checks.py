@@ -47,6 +47,17 @@ def check_shape(bound: dict[str, int], **arrays: tuple[Any, str]) -> None:
         bound.update(trial)
 
 
+def check_values(*wanted: tuple[str, bool, str, object]) -> None:
+    """Check a config's values: rows of what, whether it is right, what is expected, and what was given.
+
+    Raises:
+        InputError: for the first that is not right.
+    """
+    for what, right, expected, got in wanted:
+        if not right:
+            raise InputError(what, expected=expected, got=got)
+
+
 def _matches(symbol: str, size: int, bound: dict[str, int]) -> bool:
     if symbol.isdigit():
         return int(symbol) == size

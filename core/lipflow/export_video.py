@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from lipflow.avatar import Avatar
-from lipflow.checks import InputError, check_shape
+from lipflow.checks import InputError, check_shape, check_values
 from lipflow.export import ExportProgress, Picture
 from lipflow.export_render import head_camera, render_face
 from lipflow.files import replacing
@@ -47,15 +47,12 @@ class VideoConfig:
 
     def __post_init__(self) -> None:
         sides = all(isinstance(side, int) and side % 2 == 0 and 16 <= side <= MOST_PIXELS for side in self.size)
-        wanted = (
+        check_values(
             ("video size", sides and len(self.size) == 2, f"two even numbers from 16 to {MOST_PIXELS}", self.size),
             ("pictures a second", 1 <= self.fps <= 120, "1 to 120", self.fps),
             ("seconds", 0 < self.seconds <= MOST_SECONDS, f"more than 0, at most {MOST_SECONDS:g}", self.seconds),
             ("seconds of the last code", 0 <= self.hold <= MOST_SECONDS, f"0 to {MOST_SECONDS:g}", self.hold),
         )
-        for what, right, expected, got in wanted:
-            if not right:
-                raise InputError(what, expected=expected, got=got)
 
 
 def turntable(

@@ -17,7 +17,7 @@ import torch
 from sklearn.cluster import AgglomerativeClustering
 
 from lipflow.avatar import Avatar
-from lipflow.checks import InputError
+from lipflow.checks import check_values
 from lipflow.fitting import FitConfig, FitState, fit, make_problem
 from lipflow.laplace import laplace, log_mass
 from lipflow.observations import Observation
@@ -40,11 +40,11 @@ class ModesConfig:
     starts that ended there."""
 
     def __post_init__(self) -> None:
-        if self.starts < 1 or not 0 < self.apart_mm < math.inf:
-            got = f"{self.starts} and {self.apart_mm}"
-            raise InputError("starts and apart_mm", expected="1 or more, and above 0", got=got)
-        if self.weigh not in ("laplace", "members"):
-            raise InputError("weigh", expected="laplace or members", got=repr(self.weigh))
+        check_values(
+            ("starts", self.starts >= 1, "1 or more", self.starts),
+            ("apart_mm", 0 < self.apart_mm < math.inf, "a number above 0", self.apart_mm),
+            ("weigh", self.weigh in ("laplace", "members"), "laplace or members", repr(self.weigh)),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lipflow.checks import InputError, check_shape
+from lipflow.checks import InputError, check_shape, check_values
 from lipflow.identifiability import FRONT
 from lipflow.laplace import LaplaceState, Reference, energies, laplace
 from lipflow.observations import LeastSquares, Observation
@@ -68,15 +68,15 @@ class PosteriorConfig:
     """Of images: half the secants that Laplace's Gaussian is made of, in the prior's standard deviations."""
 
     def __post_init__(self) -> None:
-        for name in ("samples", "chains", "thin", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(name, expected="1 or more", got=getattr(self, name))
-        if self.warmup < 0 or not 0 < self.acceptance < 1 or not self.difference > 0:
-            expected, got = "at least 0, between 0 and 1, above 0", (self.warmup, self.acceptance, self.difference)
-            raise InputError("warmup, acceptance and difference", expected=expected, got=got)
-        for name, known in (("reference", ("laplace", "prior")), ("sampler", ("chain", "weights"))):
-            if getattr(self, name) not in known:
-                raise InputError(name, expected=" or ".join(known), got=repr(getattr(self, name)))
+        counts = ((name, getattr(self, name)) for name in ("samples", "chains", "thin", "batch"))
+        check_values(
+            *((name, count >= 1, "1 or more", count) for name, count in counts),
+            ("warmup", self.warmup >= 0, "0 or more", self.warmup),
+            ("acceptance", 0 < self.acceptance < 1, "a number between 0 and 1", self.acceptance),
+            ("difference", self.difference > 0, "a number above 0", self.difference),
+            ("reference", self.reference in ("laplace", "prior"), "laplace or prior", repr(self.reference)),
+            ("sampler", self.sampler in ("chain", "weights"), "chain or weights", repr(self.sampler)),
+        )
 
     @staticmethod
     def for_observation(observation: Observation) -> PosteriorConfig:

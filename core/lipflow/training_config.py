@@ -55,9 +55,9 @@ class TrainConfig:
         for name in (*amounts, "jitter", "keypoint_noise"):
             if getattr(self, name) < 0:
                 raise InputError(name, expected="0 or more", got=getattr(self, name))
-        if self.learning_rate <= 0 or self.clip <= 0:
-            got = f"{self.learning_rate} and {self.clip}"
-            raise InputError("learning_rate and clip", expected="more than 0", got=got)
+        for name in ("learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise InputError(name, expected="more than 0", got=getattr(self, name))
         object.__setattr__(self, "sizes", self.row().avatar_config(self.sizes))
 
     @staticmethod

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from lipflow.avatar import Avatar, AvatarConfig
 from lipflow.checkpoint import DIGEST
 from lipflow.checks import InputError
-from lipflow.nets.encoders import EncoderConfig
+from lipflow.nets.encoders import DriverConfig, EncoderConfig
 from lipflow.nets.layers import without_drawing
 from lipflow.observations import render_views
 from lipflow.serial import from_json, to_json
@@ -296,8 +296,12 @@ def test_configs_survive_json() -> None:
         ({"driving": "voice"}, "config.driving"),
         ({"driving": None}, "standard-normal just where nothing drives"),
         ({"sigma_q": "half"}, "config.sigma_q"),
-        ({"latent": 1}, "latent above 1"),
-        ({"encoder": EncoderConfig(mesh_stride=0)}, "sizes between 1 and 16384"),
+        ({"latent": 1}, "config.latent: expected 2 to 16384, got 1"),
+        ({"encoder": EncoderConfig(mesh_stride=0)}, "config.encoder.mesh_stride: expected 1 to 16384, got 0"),
+        ({"encoder": EncoderConfig(mesh_rank=-1)}, "config.encoder.mesh_rank: expected 0 to 16384, got -1"),
+        ({"driver": DriverConfig(channels=(8, 20000))}, "config.driver.channels: expected 1 to 16384, got 20000"),
+        ({"driver": DriverConfig(channels=())}, "config.driver.channels: expected at least one layer, got none"),
+        ({"log_scale_cap": 0.0}, "config.log_scale_cap: expected more than 0, got 0.0"),
     ],
 )
 def test_impossible_configs_are_refused(changes: dict[str, object], text: str) -> None:

@@ -1,9 +1,9 @@
-"""What check_shape says to a person."""
+"""What the checks say to a person."""
 
 import numpy as np
 import pytest
 
-from lipflow.checks import InputError, check_shape
+from lipflow.checks import InputError, check_shape, check_values
 
 
 def test_letters_bind_across_arguments_and_calls():
@@ -31,3 +31,11 @@ def test_a_failed_check_binds_nothing():
     with pytest.raises(InputError):
         check_shape(bound, image=(np.zeros((4, 2)), "B 3"))
     assert bound == {}
+
+
+def test_the_first_value_that_is_wrong_is_named():
+    check_values(("steps", True, "1 or more", 5))
+    with pytest.raises(InputError, match=r"^clip: expected more than 0, got -1$"):
+        check_values(
+            ("steps", True, "1 or more", 5), ("clip", False, "more than 0", -1), ("seed", False, "a number", "x")
+        )

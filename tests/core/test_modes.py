@@ -101,5 +101,5 @@ def test_the_search_shows_every_fit_and_can_be_stopped():
 
 def test_mistakes_are_one_line():
     for bad in ({"starts": 0}, {"apart_mm": 0.0}, {"weigh": "votes"}):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=f"^{next(iter(bad))}: .*{next(iter(bad.values()))}"):
             ModesConfig(**bad)

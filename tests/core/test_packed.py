@@ -263,7 +263,7 @@ def test_without_masks_and_textures_by_view(tmp_path: Path) -> None:
         ({"hmc": (0, 3)}, "hmc size"),
         ({"cameras": ["nobody"]}, "got nobody"),
         ({"cameras": []}, "got none"),
-        ({"cameras_per_frame": 0}, "at least 1"),
+        ({"cameras_per_frame": 0}, "cameras per frame: expected 1 or more, got 0"),
         ({"ids": [FrameId("E001_Neutral", 1)]}, "a frame of"),
     ],
 )

@@ -198,6 +198,6 @@ def test_mistakes_are_one_line():
     free = Problem(problem.avatar, problem.observation, problem.prior, problem.context, 0.0, "z")
     with pytest.raises(InputError, match="λ above 0"):
         next(sample_posterior(free, mean.float()))
-    for bad in ({"samples": 0}, {"acceptance": 1.0}, {"sampler": "gibbs"}, {"reference": "posterior"}):
-        with pytest.raises(InputError):
+    for bad in ({"samples": 0}, {"acceptance": 1.0}, {"difference": 0.0}, {"sampler": "gibbs"}, {"reference": "data"}):
+        with pytest.raises(InputError, match=f"^{next(iter(bad))}: .*{next(iter(bad.values()))}"):
             PosteriorConfig(**bad)

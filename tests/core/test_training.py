@@ -292,7 +292,8 @@ class TestRefusals:
             ({"variant": "lip"}, "variant: expected dam or"),
             ({"steps": 0}, "steps: expected 1 or more"),
             ({"lambda_mesh": -1.0}, "lambda_mesh: expected 0 or more"),
-            ({"learning_rate": 0.0}, "learning_rate"),
+            ({"learning_rate": 0.0}, "learning_rate: expected more than 0, got 0.0"),
+            ({"clip": -1.0}, "clip: expected more than 0, got -1.0"),
         ],
     )
     def test_config(self, changes: dict[str, Any], text: str) -> None:

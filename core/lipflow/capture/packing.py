@@ -23,7 +23,7 @@ from lipflow.camera import Camera
 from lipflow.capture import images
 from lipflow.capture.base import SPLITS, Capture, FrameId, Statistics
 from lipflow.capture.headset import Headset, HeadsetAugmentation, keypoint_camera
-from lipflow.checks import InputError
+from lipflow.checks import InputError, check_values
 from lipflow.files import write_json
 from lipflow.rendering import Renderer, make_renderer
 
@@ -332,9 +332,10 @@ def _check(capture: Capture, config: PackConfig) -> None:
     for name, size in sizes.items():
         if not all(1 <= side <= 8192 for side in size):
             raise InputError(f"{name} size", expected="1 to 8192 pixels a side", got=size)
-    if config.cameras_per_frame < 1 or config.slop_variants < 0:
-        got = f"{config.cameras_per_frame} and {config.slop_variants}"
-        raise InputError("cameras per frame and slop variants", expected="at least 1 and 0", got=got)
+    check_values(
+        ("cameras per frame", config.cameras_per_frame >= 1, "1 or more", config.cameras_per_frame),
+        ("slop variants", config.slop_variants >= 0, "0 or more", config.slop_variants),
+    )
     if config.cameras is not None:
         unknown = [name for name in config.cameras if name not in capture.cameras]
         if unknown or not config.cameras:

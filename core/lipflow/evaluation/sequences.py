@@ -62,8 +62,9 @@ class SequenceConfig:
     seed: int = 0  # of the noise
 
     def __post_init__(self) -> None:
-        if min(self.noise, default=0) <= 0 or min(self.prior_weights, default=0) <= 0:
-            raise InputError("noise and prior_weights", expected="some numbers above 0", got="others")
+        for name in ("noise", "prior_weights"):
+            if min(getattr(self, name), default=0) <= 0:
+                raise InputError(name, expected="some numbers above 0", got=getattr(self, name) or "none")
 
     def candidates(self) -> tuple[FitConfig, ...]:
         """The fits that every way's is chosen from."""
