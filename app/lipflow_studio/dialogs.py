@@ -20,7 +20,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.theme import current
 
 DISTRIBUTION = "lipflow-studio"
-COLUMNS, HEAD_ROWS = 3, 2  # of the sheet of shortcuts; a heading takes as much as so many rows
+COLUMNS, LINE, HEAD_ROWS = 3, 30, 2  # of the sheet of shortcuts: letters in a line; lines that a heading takes
 SHEET_SHARE = 0.9  # of the screen at most
 FFMPEG_LICENCE = "GNU GPL 3 or later (with x264); a program of its own that writes videos"
 
@@ -70,7 +70,7 @@ class About(_Sheet):
             + "".join(f"<tr><td width='190'>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in versions)
             + "</table>"
         )
-        super().__init__(parent, "About LiP-Flow Studio", html, QSize(620, 560))
+        super().__init__(parent, "About LiP-Flow Studio", html, QSize(620, 660))
 
 
 class Licences(_Sheet):
@@ -117,7 +117,7 @@ def shortcut_sheet() -> str:
         parts.append((menu.replace("&", "").replace("/", " › "), rows))
     for place in dict.fromkeys(g[0] for g in GESTURES):
         parts.append((place, [(_begun(keys), _begun(what)) for p, keys, what in GESTURES if p == place]))
-    return _abreast([(_section(title, rows), len(rows) + HEAD_ROWS) for title, rows in parts])
+    return _abreast([(_section(title, rows), _height(rows)) for title, rows in parts])
 
 
 def _begun(words: str) -> str:
@@ -128,6 +128,11 @@ def _begun(words: str) -> str:
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
     lines = (f"<tr><td width='135'><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in rows)
     return f"<h3>{escape(title)}</h3><table>{''.join(lines)}</table>"
+
+
+def _height(rows: Sequence[tuple[str, str]]) -> int:
+    """Of a section, in lines of text."""
+    return HEAD_ROWS + sum(1 + (len(what) > LINE) for _, what in rows)
 
 
 def _abreast(parts: Sequence[tuple[str, int]]) -> str:

@@ -229,7 +229,7 @@ class ComponentControls(QWidget):
         self._moved = [0.0] * COMPONENTS  # when each slider was moved by hand
         made, column = page(3)
         grid = form(column)
-        grid.setVerticalSpacing(5)
+        grid.setVerticalSpacing(2)
         self.space = dressed(QComboBox(), "", "Whose components: those of the decoder's space Q or the prior's space P")
         for space, name in SPACE_NAMES.items():
             self.space.addItem(name, space)

@@ -27,7 +27,7 @@ class CurveView(QWidget):
         dressed(self, "panel")
         self.setMinimumSize(QSize(200, 140))
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 10, 4)
+        layout.setContentsMargins(10, 6, 10, 4)
         layout.setSpacing(2)
         self.energy, self.likelihood = plain_plot(), plain_plot()
         self.likelihood.setXLink(self.energy)
