@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +29,7 @@ def _folder() -> Path:
     return Path(str(files("lipflow_assets"))) / "demo"
 
 
+@functools.cache  # menus ask at every edit
 def available() -> bool:
     """Whether the demo's images are installed."""
     return all((_folder() / f"{name}.png").is_file() for name in NAMES)

@@ -23,6 +23,7 @@ from lipflow_studio.views.head_view import HeadView
 from lipflow_studio.views.sequence_bar import SequenceBar
 from lipflow_studio.widgets.banner import Banner
 from lipflow_studio.widgets.dock_title import DockTitle
+from lipflow_studio.widgets.dropped import dropped_files
 from lipflow_studio.widgets.make import dressed
 from lipflow_studio.widgets.offer import HintBar, Notices, RecoveryOffer
 
@@ -160,13 +161,14 @@ class MainWindow(QMainWindow):
     # Window events
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls():
+        if dropped_files(event.mimeData()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = [url.toLocalFile() for url in event.mimeData().urls()]
-        event.acceptProposedAction()
-        open_files(self.session, paths)
+        paths = dropped_files(event.mimeData())
+        if paths:
+            event.acceptProposedAction()
+            open_files(self.session, paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self.session.part(Desk).may_close():

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PySide6.QtCore import QEvent, QPointF, Qt
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QCursor, QMouseEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for_fit
+from conftest import wait_for, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.embedded import assets_folder
 from lipflow_studio.document import AvatarInfo
@@ -95,6 +95,21 @@ def test_from_the_side_a_keypoint_goes_where_its_camera_sees_it(
     aside = session.keypoints.given[index] - before
     height, width = session.avatar_info.backdrop_size
     assert aside[0] * width == pytest.approx(0.5 * -up[1] * height, rel=0.2)  # cos 60° of it
+    session.pause_fit()
+
+
+def test_ctrl_shows_the_keypoints_until_it_is_let_go(qtbot: QtBot, head: HeadView, session: Session) -> None:
+    canvas, at = head.canvas, head.canvas.handle(in_sight(head))
+    QCursor.setPos(canvas.mapToGlobal(at.toPoint()))
+    wait_for(qtbot, canvas.underMouse)
+    qtbot.keyPress(canvas, Qt.Key.Key_Control)
+    assert canvas.shows_points
+    qtbot.keyRelease(canvas, Qt.Key.Key_Control)
+    assert not canvas.shows_points
+    drag(head, at, QPointF(6, 0), CTRL)
+    assert canvas.shows_points  # it is still held
+    qtbot.keyRelease(canvas, Qt.Key.Key_Control)
+    assert not canvas.shows_points
     session.pause_fit()
 
 

@@ -62,6 +62,16 @@ def drawn(camera: CameraTriple, **display: object) -> QImage:
     return camera.grab().toImage()
 
 
+def test_a_face_that_left_the_images_is_not_shown_beside_them(view: HmcView, hmc_session: Session) -> None:
+    assert all(camera.pixels(place) is not None for camera in view.cameras for place in (0, 1, 2))
+    hmc_session.move_keypoints({0: (0.4, 0.4)})
+    for camera in view.cameras:
+        assert camera.pixels(0) is not None
+        assert camera.pixels(1) is None
+        assert camera.pixels(2) is None
+        assert camera.note == ""
+
+
 def gray(image: QImage, x: float, y: float) -> int:
     return image.pixelColor(round(x), round(y)).lightness()
 

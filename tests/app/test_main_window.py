@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
-from PySide6.QtGui import QKeySequence, QWheelEvent
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QKeySequence, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractScrollArea,
@@ -304,6 +304,30 @@ def test_files_dropped_on_the_window_are_opened(
     drop(window, [avatar_files["tiny-kpt"]])
     wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
     assert "tiny-kpt" in window.windowTitle()
+
+
+@pytest.mark.parametrize("links", [["https://example.org/face.png"], []], ids=["link", "nothing"])
+def test_what_is_dropped_and_no_file_asks_and_opens_nothing(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, links: list[str]
+) -> None:
+    window, asked = make_window(session), []
+    session.part(Desk).answer = lambda question: asked.append(question) is not None
+    wait_for_face(qtbot, session)
+    session.move_keypoints({0: (0.4, 0.4)})
+    for widget in (window, window.panel("headset", HmcView)):
+        mime, copy = QMimeData(), Qt.DropAction.CopyAction
+        mime.setUrls([QUrl(link) for link in links])
+        button, key = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        QApplication.sendEvent(widget, QDropEvent(QPointF(20, 20), copy, mime, button, key))
+    assert not asked
+    assert session.problem is None
+    assert not session.loading
+
+
+def test_an_image_alone_is_told_what_belongs_to_it(session: Session, headset_files: list[Path]) -> None:
+    session.open([str(headset_files[0])])
+    assert "3 files" in session.problem.line
+    assert "camera's JSON" in session.problem.line
 
 
 def test_runs_that_differ_in_their_seed_are_told_apart(

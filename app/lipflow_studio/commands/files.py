@@ -108,7 +108,8 @@ def open_headset_images(session: Session, paths: list[str]) -> None:
     files = [Path(p) for p in paths]
     if len(files) != 3:
         expected = "3 files (mouth, left eye, right eye)"
-        session.report(InputError("headset images", expected=expected, got=f"{len(files)} of them"))
+        mend = "a photograph is opened together with its camera's JSON"
+        session.report(InputError("headset images", expected=expected, got=f"{len(files)} of them", mend=mend))
         return
     files = in_camera_order(files)
     current = session.avatar if session.avatar is not None and session.avatar.driving == "hmc" else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QColor, QCursor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from lipflow.checks import InputError
@@ -57,6 +57,9 @@ class HeadCanvas(QWidget):
         self._fine = False
         self._rest = QTimer(self, interval=FINE_AFTER_MS, singleShot=True)
         self._rest.timeout.connect(self._plan_fine)
+        self._drawn_serial = 0
+        self._shown = QTimer(self, interval=0, singleShot=True)  # once the window shows what was painted
+        self._shown.timeout.connect(lambda: self.drawn.emit(self._drawn_serial))
         self.setMinimumSize(QSize(200, 140))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
@@ -186,8 +189,8 @@ class HeadCanvas(QWidget):
             self._overlay.paint(painter, self.width(), self.height(), heat, points=points, hover=self._hover, held=held)
         painter.end()
         if self._is_new and painting.has_face and scene is not None and scene.picture is not None:
-            serial = scene.picture.shape.serial
-            QTimer.singleShot(0, lambda: self.drawn.emit(serial))  # once the window shows it
+            self._drawn_serial = scene.picture.shape.serial
+            self._shown.start()
         self._is_new = False
 
     @property
@@ -296,7 +299,14 @@ class HeadCanvas(QWidget):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self._session.reset_camera()
 
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Control and self._points_drag is None:
+            self._seek(QPointF(self.mapFromGlobal(QCursor.pos())), False)
+        super().keyReleaseEvent(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Control and self._drag is None and self._points_drag is None and self.underMouse():
+            self._seek(QPointF(self.mapFromGlobal(QCursor.pos())), True)
         moved = camera_by_key(event, self._session.camera)
         if moved:
             self._session.set_camera(**moved)

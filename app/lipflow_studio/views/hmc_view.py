@@ -21,6 +21,7 @@ from lipflow_studio.document import CAMERA_NAMES, FitUpdate, HeadsetImages, Sour
 from lipflow_studio.parts.headset_display import MODES, RATES, Display, HeadsetDisplay
 from lipflow_studio.session import Session
 from lipflow_studio.views.camera_triple import CameraTriple
+from lipflow_studio.widgets.dropped import dropped_files
 from lipflow_studio.widgets.make import button, dressed, label, tool
 
 ICONS = {"side": "beside", "flicker": "flicker", "split": "split", "difference": "difference"}
@@ -62,6 +63,7 @@ class HmcView(QWidget):
         self._stack.addWidget(shown)
         session.headset_changed.connect(self._show_images)
         session.fit_changed.connect(self._show_fit)
+        session.source_changed.connect(lambda _: self._show_inputs(anew=True))  # the face leaves them: no render of it
         session.avatar_changed.connect(lambda _: self._show_weights())
         self._display.display_changed.connect(self._show_display)
         self._show_images(session.headset)
@@ -133,12 +135,14 @@ class HmcView(QWidget):
         )
         self._stack.setCurrentIndex(0 if headset is None else 1)
         if headset is not None:
-            anew = not _is_varied(self._shown, headset)
-            for camera, image in zip(self.cameras, headset.images):
-                camera.show_input(image, anew=anew)
+            self._show_inputs(anew=not _is_varied(self._shown, headset))
         self._shown = headset
-
         self._keep_time()
+
+    def _show_inputs(self, *, anew: bool) -> None:
+        headset = self._session.headset
+        for camera, image in zip(self.cameras, () if headset is None else headset.images):
+            camera.show_input(image, anew=anew)
 
     def _show_weights(self) -> None:
         info = self._session.avatar_info
@@ -190,12 +194,14 @@ class HmcView(QWidget):
             camera.show_render(render, error)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls():
+        if dropped_files(event.mimeData()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls()])
+        paths = dropped_files(event.mimeData())
+        if paths:
+            event.acceptProposedAction()
+            self.dropped.emit(paths)
 
 
 def _is_varied(before: HeadsetImages | None, after: HeadsetImages) -> bool:
