@@ -49,10 +49,6 @@ class Projection:
         """[..., Z] -> coordinates [..., k]."""
         return np.asarray((codes - self.mean) @ self.axes.T, np.float32)
 
-    def to_codes(self, coordinates: Codes) -> Codes:
-        """Coordinates [..., k] -> the codes [..., Z] that lie in the plane there."""
-        return np.asarray(self.mean + coordinates @ self.axes, np.float32)
-
     def moved(self, codes: Codes, axis: int, to: float) -> Codes:
         """Codes [..., Z] shifted along one axis until their coordinate is ``to``: all else about them stays."""
         return np.asarray(codes + (to - self.to_plane(codes)[..., axis : axis + 1]) * self.axes[axis], np.float32)
@@ -171,11 +167,6 @@ class Bridge:
 
     def _contexts(self, count: int) -> Tensor | None:
         return None if self.context is None else self.context.expand(count, -1)
-
-
-def to_prior_space(avatar: Avatar, z: Codes, driving: Tensor | None) -> Codes:
-    """Codes [N, Z], such as the trajectory of a fit, carried to P under one driving signal [1, ...]."""
-    return Bridge(avatar, driving).to_prior(z)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipflow.checks import InputError
+from lipflow.files import write_json
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -122,12 +123,12 @@ class Landmarks:
 
     @property
     def index(self) -> npt.NDArray[np.int64]:
+        """``ids`` as numpy takes them, [136]."""
         return np.asarray(self.ids, dtype=np.int64)
 
     def save(self, path: Path) -> None:
-        groups = {name: list(members) for name, members in self.groups.items()}
-        body = {"ids": list(self.ids), "names": list(self.names), "groups": groups, "mirror": list(self.mirror)}
-        path.write_text(json.dumps(body, indent=1) + "\n")
+        """Write ``landmarks.json``, atomically."""
+        write_json(path, self.to_json())
 
     @staticmethod
     def load(path: Path, vertex_count: int) -> Landmarks:
@@ -144,6 +145,7 @@ class Landmarks:
 
     @staticmethod
     def from_json(body: object, vertex_count: int, *, what: str = "landmarks") -> Landmarks:
+        """What ``to_json`` made, of unknown origin: every field and id is checked."""
         if not isinstance(body, dict):
             raise InputError(what, expected="an object with ids, names, groups and mirror", got=type(body).__name__)
         try:

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from conftest import wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
-from lipflow.latent_space import to_prior_space
+from lipflow.latent_space import Bridge
 from lipflow_studio.document import Source, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.latent_engine import LatentRequest, Move, code_at
@@ -106,7 +106,7 @@ def test_the_prior_is_conditioned_on_the_present_input(qtbot: QtBot, session: Se
         qtbot,
         lambda: np.allclose(
             latent.state.place.p,
-            latent.state.space.p.to_plane(to_prior_space(session.avatar, latent.state.place.z, driving)),
+            latent.state.space.p.to_plane(Bridge(session.avatar, driving).to_prior(latent.state.place.z)),
             atol=1e-3,
         ),
     )

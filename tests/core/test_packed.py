@@ -57,7 +57,6 @@ def test_at_the_capture_s_own_size_nothing_changes(capture: MultifaceCapture, pa
         torch.testing.assert_close(batch.mask[0], capture.mask(id, name))
         expected = capture.camera(id, name).project(capture.vertices(id))
         torch.testing.assert_close(batch.camera.project(batch.vertices)[0], expected, atol=1e-3, rtol=1e-4)
-        assert torch.equal(batch.texture_mask[0] > 0, (capture.texture(id, name) > 0).any(0))
         assert batch.hmc is not None
         assert batch.hmc_mask is not None
         view = hmc_images(capture, id, size=(30, 40))

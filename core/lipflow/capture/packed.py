@@ -46,11 +46,6 @@ class Batch:
     keypoints: Tensor | None  # [B, L, 2] of the landmarks under the keypoint camera
     hmc_mask: Tensor | None = None  # [B, 3, h, w] the head in the headset views
 
-    @property
-    def texture_mask(self) -> Tensor:
-        """[B, T, T] 1 where the camera saw the texel."""
-        return (self.view_texture > 0).any(dim=1).float()
-
 
 def pack(
     capture: Capture,

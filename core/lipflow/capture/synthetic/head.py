@@ -135,7 +135,6 @@ class HeadRig:
     base: FloatArray  # [N, 3] base mesh, helpers included
     operator: sparse.csr_matrix  # [S, N] refinement of the base mesh
     unit_skin: FloatArray  # [52, S * 3] mm
-    unit_base: npt.NDArray[np.int16]  # [52, N, 3] 0.01 mm
     identity_names: tuple[str, ...]
     identity_base: npt.NDArray[np.int16]  # [I, N, 3] 0.01 mm
     helpers: dict[str, IntArray]
@@ -220,9 +219,8 @@ class HeadRig:
                 expected=f"{len(UNITS)} units and {len(HIDDEN)} hidden factors",
                 got=f"{units.shape} and {hidden.shape}",
             )
-        units = _with_gaze(units, expression.gaze)
-        axes = tuple(_look_axis(units, side) for side in ("Left", "Right"))
-        units = _with_soft_blink(units)
+        axes = self.gaze_axes(expression)
+        units = _with_soft_blink(_with_gaze(units, expression.gaze))
         skin = self._skin(neutral, units, hidden)
         lower_teeth = neutral.jaw.opened(neutral.lower_front, float(units[UNIT_INDEX["jawOpen"]]))
         clear_teeth(skin, self.lips, neutral.upper_front, lower_teeth[:, [0, 2]])
@@ -400,7 +398,6 @@ def _assemble(data: dict[str, npt.NDArray[Any]]) -> HeadRig:
         base=base,
         operator=operator,
         unit_skin=unit_skin.reshape(len(UNITS), -1).astype(np.float32),
-        unit_base=data["units"],
         identity_names=tuple(str(n) for n in data["identity_names"]),
         identity_base=data["identity"],
         helpers=helpers,
