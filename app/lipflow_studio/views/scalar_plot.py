@@ -19,7 +19,7 @@ from lipflow_studio.widgets.make import dressed, label
 NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
 CLOSEST = 19  # pixels from one number beside a plot to the next
-BESIDE = 10  # pixels between two numbers below a plot
+BESIDE = 6  # pixels between two numbers below a plot
 LOW = 90  # pixels of a plot's height below which there are two numbers, wherever they are
 INSIDE = 0.24  # of a low plot's height from its edges to these
 FEWEST = 3  # numbers beside a plot, where there is room for them
