@@ -1,8 +1,11 @@
-"""Which processor the work runs on, chosen in one place and passed on as a value."""
+"""Which processor the work runs on, chosen in one place and passed on as a value; and the way back to the host."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from lipflow.checks import InputError
 
@@ -29,3 +32,8 @@ def describe_device(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     count = torch.get_num_threads()
     return f"CPU, {count} thread{'s' if count > 1 else ''}"
+
+
+def host_copy(tensor: Tensor) -> npt.NDArray[np.float32]:
+    """A tensor of any device as a float32 array [...] of its own: later steps do not change what a state shows."""
+    return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, copy=True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lipflow.checks import InputError, check_shape
+from lipflow.device import host_copy
 from lipflow.observations import LeastSquares, Residuals, linearise
 from lipflow.solvers import Problem
 
@@ -106,16 +107,16 @@ def probe(
         yield ProbeState("effects", min(first + config.batch, len(codes)), len(codes))
     squares = values.square()
     return Identifiability(
-        singular_values=_array(values),
-        directions=_array(directions),
-        codes=_array(codes),
-        motion_mm=_array(effects.motion),
-        texture=_array(effects.change),
+        singular_values=host_copy(values),
+        directions=host_copy(directions),
+        codes=host_copy(codes),
+        motion_mm=host_copy(effects.motion),
+        texture=host_copy(effects.change),
         seen=seen,
         degrees=float((squares / (1 + squares)).sum()),
-        unseen_mm=_array(effects.unseen_vertices.sqrt()),
-        all_mm=_array(effects.all_vertices.sqrt()),
-        unseen_texture=_array(effects.unseen_texels.sqrt()),
+        unseen_mm=host_copy(effects.unseen_vertices.sqrt()),
+        all_mm=host_copy(effects.all_vertices.sqrt()),
+        unseen_texture=host_copy(effects.unseen_texels.sqrt()),
     )
 
 
@@ -200,7 +201,3 @@ def whitened_jacobian(
         sums.append(residuals.detach() @ signs)
         yield ProbeState("jacobian", done, count)
     return torch.stack(sums) / count**0.5, torch.stack(rows).double() / count**0.5
-
-
-def _array(tensor: Tensor) -> Array:
-    return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, copy=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError, check_shape
+from lipflow.device import host_copy
 from lipflow.observations import HmcObservation
 
 Codes = npt.NDArray[np.float32]
@@ -85,7 +86,7 @@ def stored_cloud(avatar: Avatar) -> Cloud:
     """
     if avatar.samples_z is None or avatar.samples_u is None:
         raise InputError("avatar", expected="one that carries codes of its training frames", got="one without")
-    return Cloud(_array(avatar.samples_z), _array(avatar.samples_u), avatar.samples_segment)
+    return Cloud(host_copy(avatar.samples_z), host_copy(avatar.samples_u), avatar.samples_segment)
 
 
 @torch.no_grad()
@@ -113,7 +114,7 @@ def prior_cloud(
     z = avatar.prior.sample(context, per_input, temperature, generator).flatten(0, 1)  # [B · n, Z]
     repeated = None if context is None else context.repeat_interleave(per_input, 0)
     u, _ = avatar.prior.to_prior(z, repeated)
-    return Cloud(_array(z), _array(u), tuple(label for label in labels for _ in range(per_input)))
+    return Cloud(host_copy(z), host_copy(u), tuple(label for label in labels for _ in range(per_input)))
 
 
 @torch.no_grad()
@@ -133,8 +134,8 @@ def encoded_cloud(avatar: Avatar, average_texture: Tensor, vertices: Tensor, lab
     if len(labels) != len(vertices):
         raise InputError("labels", expected=f"{len(vertices)}, one a frame", got=len(labels))
     z, _ = avatar.encode(average_texture, vertices)  # [N, Z]
-    u, _ = avatar.prior.to_prior(z, avatar.context(own_driving(avatar, _array(z))))
-    return Cloud(_array(z), _array(u), labels)
+    u, _ = avatar.prior.to_prior(z, avatar.context(own_driving(avatar, host_copy(z))))
+    return Cloud(host_copy(z), host_copy(u), labels)
 
 
 class Bridge:
@@ -155,12 +156,12 @@ class Bridge:
     @torch.no_grad()
     def to_prior(self, z: Codes) -> Codes:
         """Codes z [N, Z] of Q as codes u [N, Z] of P."""
-        return _array(self._avatar.prior.to_prior(self._tensor(z), self._contexts(len(z)))[0])
+        return host_copy(self._avatar.prior.to_prior(self._tensor(z), self._contexts(len(z)))[0])
 
     @torch.no_grad()
     def to_decoder(self, u: Codes) -> Codes:
         """Codes u [N, Z] of P as codes z [N, Z] of Q."""
-        return _array(self._avatar.prior.to_decoder(self._tensor(u), self._contexts(len(u))))
+        return host_copy(self._avatar.prior.to_decoder(self._tensor(u), self._contexts(len(u))))
 
     def _tensor(self, codes: Codes) -> Tensor:
         return torch.from_numpy(np.asarray(codes, np.float32)).to(self._avatar.vertex_mean.device)
@@ -213,7 +214,3 @@ def interpolated(keys: Codes, at: npt.NDArray[np.floating], *, closed: bool = Fa
         return np.asarray(PchipInterpolator(times, keys)(at), np.float32)
     around = np.arange(-2, len(keys) + 3)  # two more at each end, so that the seam is as smooth as the rest
     return np.asarray(PchipInterpolator(around / len(keys), keys[around % len(keys)])(at), np.float32)
-
-
-def _array(tensor: Tensor) -> Codes:
-    return np.array(tensor.detach().float().cpu().numpy(), copy=True)

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from lipflow.checks import InputError, check_shape, check_values
+from lipflow.device import host_copy
 from lipflow.identifiability import FRONT
 from lipflow.laplace import LaplaceState, Reference, energies, laplace
 from lipflow.observations import LeastSquares, Observation
@@ -217,15 +218,15 @@ class _Sampling:
         ess = effective_samples(torch.stack(self._traces, 1)) if chained else 1 / float(weights.square().sum())
         texture = self._texels.variance() if self.config.textures else None
         return Posterior(
-            codes=_array(torch.cat(self._codes)),
+            codes=host_copy(torch.cat(self._codes)),
             weights=weights.cpu().numpy(),
             energies=torch.cat(self._energies).cpu().numpy(),
             ess=ess,
             acceptance=self._accepted / self._steps if chained else 1.0,
             step=self._beta,
-            vertex_mean=_array(self._vertices.mean),
-            vertex_std=_array(self._vertices.variance().sum(-1).sqrt()),
-            texture_std=None if texture is None else _array(texture.mean(0).sqrt()),
+            vertex_mean=host_copy(self._vertices.mean),
+            vertex_std=host_copy(self._vertices.variance().sum(-1).sqrt()),
+            texture_std=None if texture is None else host_copy(texture.mean(0).sqrt()),
         )
 
     def _noise(self, count: int) -> Tensor:
@@ -309,7 +310,3 @@ def effective_samples(traces: Tensor) -> float:
     pairs = pairs * torch.cumprod(pairs > 0, 0)
     time = (2 * pairs.sum(0) - 1).clamp_min(1 / math.log10(chains * half + 10))
     return float((chains * half / time).min())
-
-
-def _array(tensor: Tensor) -> Array:
-    return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, copy=True)

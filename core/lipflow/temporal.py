@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lipflow.avatar import Avatar
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError, check_shape
+from lipflow.device import host_copy
 from lipflow.fitting import FitConfig, make_problem
 from lipflow.nets.layers import Linear
 from lipflow.observations import Observation
@@ -72,7 +73,7 @@ class TemporalPrior(nn.Module):
         with torch.no_grad():
             _widen(flow.base_prior.head, base.head)
             if isinstance(own, Flow):
-                for (_, wide), (_, narrow) in zip(flow._steps(), own._steps()):
+                for (_, wide), (_, narrow) in zip(flow.steps(), own.steps()):
                     for part in ("of_half", "middle", "last"):
                         kept = narrow.transform_net.get_submodule(part).state_dict()
                         wide.transform_net.get_submodule(part).load_state_dict(kept)
@@ -166,7 +167,7 @@ def fit_sequence(
         solver.settle()
         point = solver.point
         before = point.z[None]
-        yield SequenceState(frame, _copy(point.z), point.energy, point.data_energy, iterations)
+        yield SequenceState(frame, host_copy(point.z), point.energy, point.data_energy, iterations)
 
 
 def name_of(avatar: Avatar) -> str:
@@ -195,12 +196,8 @@ def _widen(wide: Linear, narrow: Linear) -> None:
 def _permute(head: Linear, flow: Flow) -> None:
     """Let a Gaussian's outputs follow the permutations between a new flow's couplings, which are all that it does."""
     order = torch.arange(len(head.bias) // 2)
-    for permutation, _ in flow._steps():
+    for permutation, _ in flow.steps():
         order = order[permutation]
     both = torch.cat([order, len(order) + order])
     head.weight.copy_(head.weight[both])
     head.bias.copy_(head.bias[both])
-
-
-def _copy(tensor: Tensor) -> npt.NDArray[np.float32]:
-    return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, copy=True)

@@ -53,15 +53,15 @@ class CouplingOnHost:
 
     permutation: npt.NDArray[np.int64]  # [Z]
     inverse: npt.NDArray[np.int64]  # [Z]
-    keep: int  # K, how many coordinates stay as they are
+    keep: int  # N, how many coordinates stay as they are
     cap: float
-    first: Array  # [H, K]
+    first: Array  # [H, N]
     of_context: Array  # [H, C], beside ``first``
     first_bias: Array  # [H]
     middle: Array  # [H, H]
     middle_bias: Array  # [H]
-    last: Array  # [2 (Z - K), H], shifts and raw log-scales
-    last_bias: Array
+    last: Array  # [2 (Z - N), H], shifts and raw log-scales
+    last_bias: Array  # [2 (Z - N)]
 
     @staticmethod
     def of(permutation: Tensor, coupling: CappedAffineCoupling) -> CouplingOnHost:
@@ -127,7 +127,7 @@ class _Step:
         return _InverseStep(self._coupling, self._scale, self._changed_by_kept())
 
     def _changed_by_kept(self) -> Tensor:
-        """∂(changed half)/∂(kept half), [Z - K, K]; only through the hidden units that are on."""
+        """∂(changed half)/∂(kept half), [Z - N, N]; only through the hidden units that are on."""
         coupling = self._coupling
         first, second = np.flatnonzero(self._first > 0), np.flatnonzero(self._second > 0)
         by_shift, by_raw = coupling.last[: len(self._scaled)], coupling.last[len(self._scaled) :]
@@ -141,8 +141,8 @@ class _InverseStep:
     """The derivative of what came into a coupling by what goes out, at one code."""
 
     coupling: CouplingOnHost
-    scale: Array  # [Z - K]
-    changed_by_kept: Tensor  # [Z - K, K]
+    scale: Array  # [Z - N]
+    changed_by_kept: Tensor  # [Z - N, N]
 
     def apply(self, by: Array) -> Array:
         kept, changed = by[: self.coupling.keep], by[self.coupling.keep :]
@@ -238,7 +238,8 @@ class Flow(LatentPrior):
     def base(self, h: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.base_prior.base(h)
 
-    def _steps(self) -> list[tuple[Tensor, CappedAffineCoupling]]:
+    def steps(self) -> list[tuple[Tensor, CappedAffineCoupling]]:
+        """f_1 … f_K, from Q to P: each a permutation [Z] and the coupling after it."""
         layers = list(self.transform._transforms)
         return [(p._permutation, c) for p, c in zip(layers[::2], layers[1::2])]
 
@@ -246,7 +247,7 @@ class Flow(LatentPrior):
         if self.training:
             return self.transform(z, context=h)
         log_abs_det = z.new_zeros(z.shape[:-1])
-        for permutation, coupling in self._steps():
+        for permutation, coupling in self.steps():
             z = z[..., permutation]
             keep, change = z.split([coupling.num_identity_features, coupling.num_transform_features], dim=-1)
             log_scale, shift = coupling.log_scale_and_shift(coupling.transform_net(keep, h))
@@ -259,14 +260,14 @@ class Flow(LatentPrior):
         if isinstance(before, FlowUnder) and before.flow is self:
             couplings = before.couplings
         else:
-            couplings = [CouplingOnHost.of(permutation, coupling) for permutation, coupling in self._steps()]
+            couplings = [CouplingOnHost.of(permutation, coupling) for permutation, coupling in self.steps()]
         context = _on_host(h[0])
         return FlowUnder(self, couplings, [coupling.bias_under(context) for coupling in couplings])
 
     def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
         if self.training:
             return self.transform.inverse(u, context=h)[0]
-        for permutation, coupling in reversed(self._steps()):
+        for permutation, coupling in reversed(self.steps()):
             keep, change = u.split([coupling.num_identity_features, coupling.num_transform_features], dim=-1)
             log_scale, shift = coupling.log_scale_and_shift(coupling.transform_net(keep, h))
             u = torch.cat([keep, (change - shift) * torch.exp(-log_scale)], dim=-1)
