@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,15 +120,12 @@ def _device(avatar: Avatar) -> torch.device:
     return avatar.vertex_mean.device
 
 
-class _evaluating:  # noqa: N801 (reads as a verb, like contextlib's)
+@contextlib.contextmanager
+def _evaluating(avatar: Avatar) -> Iterator[None]:
     """Evaluation mode inside, the mode from before afterwards."""
-
-    def __init__(self, avatar: Avatar) -> None:
-        self.avatar = avatar
-
-    def __enter__(self) -> None:
-        self.was_training = self.avatar.training
-        self.avatar.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.avatar.train(self.was_training)
+    was_training = avatar.training
+    avatar.eval()
+    try:
+        yield
+    finally:
+        avatar.train(was_training)

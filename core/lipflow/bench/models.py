@@ -240,7 +240,7 @@ def _training_step(image_every: int) -> Workloads:
         packed = _small_capture(Path(folder), config.sizes.texture)
         ours, reference = Training(config, packed), Training(config, packed, renderer=PlainRenderer(packed.topology))
         steps = ours.run(), reference.run()
-        # The maps of the packed files stay readable when the folder is gone.
+        # What the pack has opened stays readable when the folder is gone.
         return (lambda: next(steps[0])), (lambda: next(steps[1]))
 
 

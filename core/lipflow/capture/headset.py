@@ -22,7 +22,6 @@ from lipflow.checks import InputError, check_shape
 from lipflow.mesh import Landmarks, Topology
 from lipflow.rendering import make_renderer
 
-HMC_VIEWS = ("mouth", "left", "right")
 # Where the cameras sit, seen from what they look at, in mm (x for the left eye; mirrored for the right one).
 _MOUTH_CAMERA = (0.0, -44.0, 68.0)
 _MOUTH_AIM = (0.0, -8.0, 0.0)  # below the lips: room for an open mouth, and no eyes in the picture

@@ -86,7 +86,7 @@ class EvaluationFrames:
     cameras: tuple[tuple[str, str], ...]  # (view, camera): "front", and "left" and "right" where there are such
 
     def __reduce__(self) -> tuple[type[EvaluationFrames], tuple[Path, tuple[tuple[str, str], ...]]]:
-        return EvaluationFrames, (self.folder, self.cameras)  # without the mapped arrays
+        return EvaluationFrames, (self.folder, self.cameras)  # without the open pack
 
     @cached_property
     def packed(self) -> PackedCapture:
