@@ -33,7 +33,7 @@ from lipflow_studio.workers import Waiting
 CURVE_LENGTH = 2000  # iterations that the curves remember
 SETTLING_ROUNDS = 4  # fits to dragged keypoints that are gone on with because the other keypoints moved along
 BACKDROP_HEIGHT = 420  # pixels of the frontal picture behind the keypoints
-TEXTURE_SHARE = 0.05  # of the picture thread's time while a fit is running
+TEXTURE_SHARE = 0.05  # of the picture thread's time while a fit is running; once it has ended nothing waits
 FRONTAL_SHARE = 0.05
 
 
@@ -282,18 +282,18 @@ def pictures(
         if mesh_stale and picture is not None and request.shape is not None:  # shown already
             picture = replace(picture, shape=request.shape)
             mesh_stale, frontal_stale = False, True
-        if texture_stale and now >= texture_due and picture is not None:
+        if texture_stale and (now >= texture_due or not request.fitting) and picture is not None:
             with torch.inference_mode():
                 texture = avatar.decode_texture(code, torch.tensor([request.view], device=code.device))
             picture = replace(picture, texture=_display(texture))
             texture_stale, frontal_stale = False, True
             spent = time.perf_counter() - now
-            texture_due = now + spent + (spent * (1 / TEXTURE_SHARE - 1) if request.fitting else 0.0)
+            texture_due = now + spent / TEXTURE_SHARE
         elif mesh_stale or picture is None:
             shape = decode_shape(avatar, info, request.z, request.serial)
             picture = Picture(shape, None, None) if picture is None else replace(picture, shape=shape)
             mesh_stale, frontal_stale = False, True
-        elif frontal_stale and now >= frontal_due and texture is not None:
+        elif frontal_stale and (now >= frontal_due or not request.fitting) and texture is not None:
             renderer = renderer or make_renderer(avatar.topology, device=code.device)
             with torch.inference_mode():
                 frontal = renderer.render(
@@ -302,7 +302,7 @@ def pictures(
             picture = replace(picture, frontal=_display(torch.cat([frontal.rgb, frontal.mask[:, None]], dim=1)))
             frontal_stale = False
             spent = time.perf_counter() - now
-            frontal_due = now + spent + (spent * (1 / FRONTAL_SHARE - 1) if request.fitting else 0.0)
+            frontal_due = now + spent / FRONTAL_SHARE
         else:
             due = [d for stale, d in ((texture_stale, texture_due), (frontal_stale, frontal_due)) if stale]
             message = yield Waiting(max(min(due) - now, 0.0) if due else None)

@@ -51,3 +51,18 @@ def test_a_code_without_its_shape_is_decoded_after_one_that_came_with_it() -> No
     expected = avatar.decode_mesh(torch.from_numpy(other))
     np.testing.assert_allclose(shown.shape.vertices, expected.numpy(), rtol=1e-5, atol=1e-4)
     assert shown.shape.serial == 2
+
+
+def test_once_a_fit_has_ended_texture_and_frontal_picture_wait_for_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(engine, "TEXTURE_SHARE", 1e-9)
+    monkeypatch.setattr(engine, "FRONTAL_SHARE", 1e-9)
+    avatar = random_avatar(tiny_config("flow", "kpt")).for_inference()
+    info, z = describe(avatar, "tiny"), neutral_code(avatar)
+    generator = pictures(avatar, info, z, VIEW)
+    until_waiting(generator, next(generator))
+    until_waiting(generator, generator.send(PictureRequest(z=z + np.float32(0.5), fitting=True)))
+    rationed = until_waiting(generator, generator.send(PictureRequest(z=z + np.float32(0.6))))
+    assert len(rationed) == 1  # the mesh
+    ended = until_waiting(generator, generator.send(PictureRequest(fitting=False)))
+    assert ended[-1].texture is not rationed[-1].texture
+    assert ended[-1].frontal is not rationed[-1].frontal
