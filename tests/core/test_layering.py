@@ -34,3 +34,10 @@ def test_the_check_sees_imports_inside_functions() -> None:
 
 def test_there_is_something_to_check() -> None:
     assert len(FILES) > 10
+
+
+def test_the_library_s_map_names_everything_that_is_there() -> None:
+    shown = ast.get_docstring(ast.parse((CORE / "__init__.py").read_text())) or ""
+    there = {path.stem for path in CORE.glob("*.py")} | {path.parent.name for path in CORE.glob("*/__init__.py")}
+    named = {name for name in there if f"``{name}``" in shown}
+    assert there - named == {"__init__", *(name for name in there if name.startswith("export_"))}
