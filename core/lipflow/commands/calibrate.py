@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from lipflow.capture import Capture, open_capture
 from lipflow.checks import InputError
-from lipflow.commands.evaluate import RESULTS, run_folders
-from lipflow.commands.progress import follow, tell_skipped
+from lipflow.commands.evaluate import RESULTS, frames_of, run_folders
+from lipflow.commands.progress import follow
 from lipflow.evaluation.calibration import FILE, FORMAT, VERSION, CalibrationConfig, calibrate_run, entries
-from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
+from lipflow.evaluation.frames import FrameCounts
 from lipflow.evaluation.runs import Run
 from lipflow.files import write_json
 
@@ -38,7 +36,7 @@ class Calibrate:
     def run(self) -> None:
         runs = [Run.open(folder) for given in self.runs for folder in run_folders(given)]
         results = self._results()
-        frames = dict(self._frames(runs))
+        frames = frames_of(runs, self.capture, FrameCounts(test=max(FrameCounts.test, self.frames)))
         config = CalibrationConfig(frames=self.frames, seed=self.seed)
         judged = []
         for run in runs:
@@ -68,17 +66,3 @@ class Calibrate:
         if not isinstance(body, dict) or body.get("format") != "lipflow-evaluation":
             raise InputError(f"results {path}", expected="what `lipflow evaluate` wrote", got="another file")
         return body
-
-    def _frames(self, runs: list[Run]) -> Iterator[tuple[str, EvaluationFrames]]:
-        """The frames of each subject that there are runs of: those that `lipflow evaluate` takes."""
-        captures: dict[str, Capture] = {capture.name: capture for capture in map(open_capture, self.capture)}
-        for subject in sorted({run.subject for run in runs}):
-            if subject not in captures:
-                got, mend = ", ".join(captures), "give the folder of each run's capture"
-                raise InputError("--capture", expected=subject, got=got, mend=mend)
-            first = next(run for run in runs if run.subject == subject)
-            counts = FrameCounts(test=max(FrameCounts.test, self.frames))
-            states = pack_frames(captures[subject], first.sizes(), counts)
-            made = follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
-            tell_skipped(made.packed)
-            yield subject, made

@@ -62,7 +62,7 @@ class Evaluate:
         config = self._config()
         runs = [Run.open(folder) for given in self.runs for folder in run_folders(given)]
         check_runs(runs)
-        frames = dict(self._frames(runs, config))
+        frames = frames_of(runs, self.capture, config.counts, config.photo)
         device = str(choose_device(self.device))
         states = evaluate_runs(runs, frames, config, jobs=self.jobs, device=device)
         outcome = follow(states, "evaluate", "run", lambda progress: (progress.done, progress.total))
@@ -97,19 +97,6 @@ class Evaluate:
             photo=self.photo,
         )
 
-    def _frames(self, runs: Sequence[Run], config: EvaluationConfig) -> Iterator[tuple[str, EvaluationFrames]]:
-        """The frames of each subject that there are runs of."""
-        captures: dict[str, Capture] = {capture.name: capture for capture in map(open_capture, self.capture)}
-        for subject in sorted({run.subject for run in runs}):
-            if subject not in captures:
-                got, mend = ", ".join(captures), "give the folder of each run's capture"
-                raise InputError("--capture", expected=subject, got=got, mend=mend)
-            first = next(run for run in runs if run.subject == subject)
-            states = pack_frames(captures[subject], first.sizes(config.photo), config.counts)
-            made = follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
-            tell_skipped(made.packed)
-            yield subject, made
-
 
 def run_folders(given: Path) -> list[Path]:
     """The runs that ``given`` is or holds, those whose training has ended.
@@ -124,6 +111,28 @@ def run_folders(given: Path) -> list[Path]:
         mend = "give folders that `lipflow train --out` wrote"
         raise InputError(f"run {given}", expected="a finished run, or a folder of such", got="none", mend=mend)
     return found
+
+
+def frames_of(
+    runs: Sequence[Run], folders: Sequence[Path], counts: FrameCounts, photo: tuple[int, int] | None = None
+) -> dict[str, EvaluationFrames]:
+    """The frames to judge each run's subject on, packed from the captures in ``folders`` where they are not yet.
+
+    Raises:
+        InputError: if a subject's capture is not among them, or as ``pack_frames`` does.
+    """
+    captures: dict[str, Capture] = {capture.name: capture for capture in map(open_capture, folders)}
+    frames: dict[str, EvaluationFrames] = {}
+    for subject in sorted({run.subject for run in runs}):
+        if subject not in captures:
+            got, mend = ", ".join(captures), "give the folder of each run's capture"
+            raise InputError("--capture", expected=subject, got=got, mend=mend)
+        first = next(run for run in runs if run.subject == subject)
+        states = pack_frames(captures[subject], first.sizes(photo), counts)
+        made = follow(states, f"pack {subject}", "frame", lambda progress: (progress.done, progress.total))
+        tell_skipped(made.packed)
+        frames[subject] = made
+    return frames
 
 
 def lines_of(body: dict[str, Any]) -> Iterator[str]:
