@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 EDGE, PADDING, ROUND = 12.0, 10.0, 6.0  # pixels: from the view's edge, inside a card, of its corners
-BAR, LOW_BAR = (220.0, 10.0), (184.0, 7.0)  # pixels; in a low view
+BAR, LOW_BAR = (196.0, 10.0), (184.0, 7.0)  # pixels; in a low view
 LOW = 300  # pixels of a view's height
 LINE = 17.0  # pixels from one line of text to the next
 

@@ -389,4 +389,5 @@ def warm_up() -> None:
 
 def name() -> str:
     """A few words on the backend."""
-    return f"cpu (numba, {LAYER}, {worker_count()} threads)"
+    count = worker_count()
+    return f"cpu (numba, {LAYER}, {count} thread{'s' if count != 1 else ''})"
