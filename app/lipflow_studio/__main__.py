@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings, QStandardPaths, QTimer
-from PySide6.QtWidgets import QApplication
 
 from lipflow import embedded
 from lipflow.checks import InputError
@@ -61,38 +60,54 @@ def _window(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tupl
         raise
     player = script.Player(studio.session, steps, parent=studio.session)
     player.due.connect(studio.latency.happened)
+    problems = _Problems(studio.session)
     if options.screenshot or (options.metrics and options.script):
         player.finished.connect(lambda: QTimer.singleShot(SETTLE_MS, lambda: _finish(studio, options.screenshot)))
+    else:
+        player.finished.connect(problems.rest)  # whoever stays at the window reads what comes then
     player.start()
     status = Ending(application, studio.session).run(studio.close)
-    return status, studio.metrics()
+    return status if watched else problems.tell(status), studio.metrics()
 
 
 def _finish(studio: Studio, screenshot: Path | None) -> None:
-    """Take the picture and close; whatever went wrong is told, since nobody is there to read the banner."""
+    """Take the picture and close."""
     try:
         if screenshot is not None:
             write_image(studio.window.picture().toImage(), screenshot)
     except (OSError, InputError) as error:
         studio.session.report(error)
-    problem = studio.session.problem
     studio.window.close()
-    if problem is not None:
-        sys.stderr.write(f"lipflow-studio: {problem.line}\n")
-        QApplication.exit(2)
+
+
+class _Problems:
+    """What went wrong while a script was played: told at the end, since nobody may be there to read the banner."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lines: list[str] = []
+        session.problem_changed.connect(self._note)
+
+    def rest(self) -> None:
+        """Note nothing more."""
+        self._session.problem_changed.disconnect(self._note)
+
+    def tell(self, status: int) -> int:
+        """Say it, and return the exit status: 2 where there was anything and ``status`` says nothing else."""
+        for line in self._lines:
+            sys.stderr.write(f"lipflow-studio: {line}\n")
+        return status or (2 if self._lines else 0)
+
+    def _note(self, problem: Problem | None) -> None:
+        if problem is not None:
+            self._lines.append(problem.line)
 
 
 def _headless(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tuple[int, dict[str, object]]:
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     application = make_application()
     studio = make_headless(application, avatar)
-    problems: list[str] = []
-
-    def note(problem: Problem | None) -> None:
-        if problem is not None:
-            problems.append(problem.line)
-
-    studio.session.problem_changed.connect(note)
+    problems = _Problems(studio.session)
     player = script.Player(studio.session, steps, parent=studio.session)
     player.due.connect(studio.latency.happened)
     player.finished.connect(application.quit)
@@ -101,9 +116,7 @@ def _headless(options: argparse.Namespace, avatar: str, steps: list[Step]) -> tu
     status = Ending(application, studio.session).run(lambda: None)
     metrics = studio.metrics()
     studio.session.close()
-    for line in problems:
-        sys.stderr.write(f"lipflow-studio: {line}\n")
-    return status or (2 if problems else 0), metrics
+    return problems.tell(status), metrics
 
 
 def _check(options: argparse.Namespace) -> None:

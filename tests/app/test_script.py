@@ -189,6 +189,22 @@ def test_a_script_that_is_opened_is_played(qtbot: QtBot, session: Session, tmp_p
     assert session.keypoints.pinned.all()
 
 
+@pytest.mark.parametrize("where", [[], ["--headless"]])
+def test_what_went_wrong_is_told_at_the_end(avatar_files: dict[str, Path], tmp_path: Path, where: list[str]) -> None:
+    steps = [{"command": "keyframes.remove", "args": [7]}, {"command": "desk.quit"}]
+    (tmp_path / "s.json").write_text(json.dumps(steps))
+    command = [sys.executable, "-m", "lipflow_studio", "--avatar", str(avatar_files["tiny-kpt"])]
+    done = subprocess.run(
+        [*command, "--script", str(tmp_path / "s.json"), *where],
+        env=os.environ | {"XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "lipflow-studio: keyframe: expected one of 0, got 7"
+
+
 # Without a display
 
 
