@@ -15,6 +15,7 @@ from lipflow.commands.report import BEGIN, END
 from lipflow.commands.report import Report as ReportCommand
 from lipflow.evaluation.drawing import LOOKS, look_of
 from lipflow.evaluation.exhibits import FILE, Exhibits
+from lipflow.evaluation.figures import calibration_figure
 from lipflow.evaluation.protocols import TABLES
 from lipflow.evaluation.report import markdown_table, read_results, render_report
 from lipflow.evaluation.standings import MEASURES, PAPER_ORDER, order_in_the_paper, standing, verdict
@@ -159,6 +160,13 @@ def test_a_prior_that_spread_to_its_cap_is_said() -> None:
         if run["variant"] == "lip-flow-hmc":
             run["scalars"]["sigma_p"] = 140.0
     assert "LiP-Flow-HMC: σp 140 to 140, and the cap is 148" in render_report(results, NOTHING)
+
+
+def test_the_posteriors_of_a_dam_stand_beside_those_of_the_input_it_is_fitted_to() -> None:
+    entry = example_results()["calibration"][0]
+    drawn = calibration_figure([{**entry, "variant": "lip-kl-kpt"}, {**entry, "variant": "dam"}])
+    assert ">None<" not in drawn
+    assert drawn.count(">From keypoints<") == 1
 
 
 def test_foreign_results_are_refused(tmp_path: Path) -> None:

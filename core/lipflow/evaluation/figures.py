@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from lipflow.evaluation.calibration import CalibrationConfig
 from lipflow.evaluation.drawing import (
     INK,
     MUTED,
@@ -24,6 +25,7 @@ from lipflow.evaluation.drawing import (
     svg,
 )
 from lipflow.evaluation.exhibits import Curve, PlaneCodes
+from lipflow.evaluation.protocols import OF_DRIVING
 from lipflow.evaluation.standings import told
 from lipflow.variants import VARIANTS
 
@@ -39,7 +41,6 @@ _AXES = {
     "noise": ("Noise of the landmarks (pixels)", "{:g}"),
     "views": ("Headset views given (of 3)", "{:g}"),
 }
-_DRIVINGS = {"hmc": "From headset images", "kpt": "From keypoints"}
 _MEASURES = {"psnr": "PSNR (dB)", "geom_mm": "Geometry error (mm)"}
 
 
@@ -121,14 +122,11 @@ def impoverishment_figure(entries: Sequence[Json], name: str = "impoverishment")
                     shown.setdefault(_undriven(model_title), line)
                 if column == 0:
                     axes.set_ylabel(label)
-            grid[0][column].set_title(f"{title.split(' (')[0]}, {_DRIVEN[group[0]['driving']]}")
+            grid[0][column].set_title(f"{title.split(' (')[0]}, from {OF_DRIVING[group[0]['driving']]}")
             grid[1][column].set_xticks(range(len(levels)), [text.format(level) for level in levels])
             grid[1][column].set_xlabel(title)
         drawn.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(len(shown), 6))
         return svg(drawn, name, "Quality of the fit against how impoverished its input is, a line a model")
-
-
-_DRIVEN = {"hmc": "from headset images", "kpt": "from keypoints"}
 
 
 def _undriven(title: str) -> str:
@@ -219,14 +217,15 @@ def calibration_figure(entries: Sequence[Json]) -> str:
     """
     groups: dict[str, list[Json]] = {}
     for entry in entries:
-        groups.setdefault(str(VARIANTS[entry["variant"]].driving), []).append(entry)
+        # An avatar that nothing drives is fitted to what the config says.
+        groups.setdefault(VARIANTS[entry["variant"]].driving or CalibrationConfig.driving, []).append(entry)
     with figure(4.3, WIDTH if len(groups) > 1 else 0.5 * WIDTH) as drawn:
         for axes, (driving, group) in zip(drawn.subplots(1, len(groups), squeeze=False)[0], groups.items()):
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             axes.text(0.03, 0.07, "calibrated", rotation=45, rotation_mode="anchor", color=MUTED, fontsize=8)
             for entry in group:
                 _coverage(axes, entry)
-            axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Nominal share", title=_DRIVINGS.get(driving, driving))
+            axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Nominal share", title=f"From {OF_DRIVING[driving]}")
             axes.set_aspect("equal")
             axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), borderaxespad=0.0)
         drawn.axes[0].set_ylabel("Share of true vertices inside")
