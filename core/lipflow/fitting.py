@@ -50,6 +50,10 @@ class FitConfig:
     where N(0, I) is the density. sample: a draw, by the seed."""
     prior: Literal["avatar", "standard-normal"] = "avatar"
     """standard-normal: N(0, I) in place of the avatar's own, for fits whose observation drives no prior."""
+    edges: Literal["smooth", "hard"] = "smooth"
+    """Of the renders that images are compared with. smooth: where one surface ends before another, pixels are shared
+    between the two, and the energy falls or rises as the edge moves. hard: each pixel shows one of them, the gradient
+    knows nothing of edges, and a fit soon wanders. Keypoints have none."""
     tolerance: float = 1e-3
     """Converged when an iteration promises to lower the energy by less than this share of it (Adam: when ten did not,
     with ever smaller steps)."""
@@ -70,6 +74,7 @@ class FitConfig:
             "space": (self.space, ("z", "u")),
             "start": (self.start, ("prior", "encoder", "zero", "sample")),
             "prior": (self.prior, ("avatar", "standard-normal")),
+            "edges": (self.edges, ("smooth", "hard")),
         }
         for name, (choice, known) in choices.items():
             if choice not in known:
@@ -171,7 +176,7 @@ def make_problem(avatar: Avatar, observation: Observation, config: FitConfig) ->
     else:
         context = _context(avatar, observation)
     weight = config.prior_weight if config.likelihood else 0.0
-    return Problem(avatar, observation, prior, context, weight, config.space)
+    return Problem(avatar, observation, prior, context, weight, config.space, smooth=config.edges == "smooth")
 
 
 def _context(avatar: Avatar, observation: Observation) -> Tensor | None:

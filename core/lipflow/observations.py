@@ -53,6 +53,10 @@ class Observation(Protocol):
         """Decode the codes ``z`` [B, Z] as far as the observation needs it and compare."""
         ...
 
+    def compare_smoothly(self, avatar: Avatar, z: Tensor) -> Comparison:
+        """As ``compare``, with the edges of what is rendered smoothed: the energy's derivative then knows of them."""
+        return self.compare(avatar, z)
+
     def energy(self, avatar: Avatar, z: Tensor) -> Tensor:
         """½ Σ (residual / σ)² of the codes ``z`` [B, Z] -> [B], differentiable in z."""
         return self.compare(avatar, z).energy
@@ -227,7 +231,12 @@ class HmcObservation(Observation):
         """Images of any size can be compared; the avatar's own encoder checks what drives it."""
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
-        rendered, covered = self.render(avatar, z)
+        return self._compared(*self.render(avatar, z))
+
+    def compare_smoothly(self, avatar: Avatar, z: Tensor) -> Comparison:
+        return self._compared(*self.render(avatar, z, silhouette=True))
+
+    def _compared(self, rendered: Tensor, covered: Tensor) -> Comparison:
         visible = visible_region(covered, self.masks)
         gain = self.gains(rendered, visible)
         lit = gain[..., None, None] * rendered
@@ -291,7 +300,12 @@ class FrontalObservation(Observation):
         """Images of any size can be compared."""
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
-        rendered, covered = self.render(avatar, z)
+        return self._compared(*self.render(avatar, z))
+
+    def compare_smoothly(self, avatar: Avatar, z: Tensor) -> Comparison:
+        return self._compared(*self.render(avatar, z, silhouette=True))
+
+    def _compared(self, rendered: Tensor, covered: Tensor) -> Comparison:
         visible = visible_region(covered, self.mask)
         energy = image_energy(rendered, self.image, visible, self.noise, self.patch)
         error = (rendered.detach() - self.image).abs() * visible[:, None]
@@ -384,15 +398,16 @@ def render_views(
     everywhere = Camera(
         cameras.K.repeat(count, 1, 1), cameras.R.repeat(count, 1, 1), cameras.t.repeat(count, 1), cameras.size
     )
-    output = _renderer(avatar.topology, z.device, silhouette).render(
+    output = renderer_for(avatar.topology, z.device, silhouette).render(
         vertices.repeat_interleave(views, 0), texture, everywhere
     )
     return output.rgb.unflatten(0, (count, views)), output.mask.unflatten(0, (count, views)).detach()
 
 
 @lru_cache(maxsize=8)
-def _renderer(topology: Topology, device: torch.device, silhouette: bool) -> Renderer:
-    """Renderers are thread-safe and hold only their topology's buffers: one for each that is in use."""
+def renderer_for(topology: Topology, device: torch.device, silhouette: bool) -> Renderer:
+    """The renderer that observations share. Renderers are thread-safe and hold only their topology's buffers: one for
+    each that is in use."""
     return make_renderer(topology, device=device, silhouette=silhouette)
 
 

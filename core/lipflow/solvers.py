@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar
-from lipflow.observations import Against, Difference, LeastSquares, Observation
+from lipflow.observations import Against, Comparison, Difference, LeastSquares, Observation
 from lipflow.priors.base import Array, Carry, InverseJacobian, LatentPrior, Passage
 
 LOG_2PI = math.log(2 * math.pi)
@@ -34,12 +34,19 @@ class Problem:
         context: Tensor | None,  # [1, C]
         weight: float,
         space: Literal["z", "u"],
+        *,
+        smooth: bool = False,  # whether pictures are compared with smoothed edges
     ) -> None:
         self.avatar, self.observation, self.prior, self.context = avatar, observation, prior, context
-        self.weight, self.space = weight, space
+        self.weight, self.space, self.smooth = weight, space, smooth
         with torch.no_grad():
             mu, log_sigma = prior.base(context)
             self.mu, self.log_sigma = mu.reshape(-1), log_sigma.reshape(-1)  # [Z] each
+
+    def compare(self, z: Tensor) -> Comparison:
+        """Codes [B, Z] beside the observation, as a fit does it."""
+        compare = self.observation.compare_smoothly if self.smooth else self.observation.compare
+        return compare(self.avatar, z)
 
     def whiten(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Codes [B, Z] -> (F(z) − μ) / σ [B, Z] and log|det| of F there, [B]."""
@@ -349,7 +356,7 @@ class Adam:
         return self._gradient
 
     def settle(self) -> None:
-        """Take the best point: where edges hide or show pixels the gradient misleads small steps."""
+        """Take the best point: where edges hide or show pixels a gradient that does not know of them misleads."""
         self._unknown, self.point = self._best
 
     def step(self) -> None:
@@ -376,7 +383,7 @@ class Adam:
 
     def _judge(self) -> None:
         """Where the energy no longer falls, smaller steps from the best point may still lower it; where those do not,
-        it has converged. The gradient knows nothing of hidden edges, so that steps along it may rise for long."""
+        it has converged. Along a gradient that knows nothing of edges it may rise for long, and here jumps back."""
         energies = list(self._energies)
         before, now = sum(energies[: self.WINDOW]) / self.WINDOW, sum(energies[self.WINDOW :]) / self.WINDOW
         if before - now < self._config.tolerance * max(abs(now), 1.0):
@@ -392,7 +399,7 @@ class Adam:
         x = unknown.detach().clone()[None].requires_grad_(True)
         with torch.enable_grad():
             z = x if problem.space == "z" else problem.unwhiten(x)
-            comparison = problem.observation.compare(problem.avatar, z)
+            comparison = problem.compare(z)
             # The density in u needs no log|det|, which is then for the report alone.
             with torch.set_grad_enabled(problem.weight > 0 and problem.space == "z"):
                 w, log_abs_det = problem.whiten(z)

@@ -42,6 +42,7 @@ def headset(avatar: Avatar) -> HeadsetImages:
         replace(SHORT, prior="standard-normal", prior_weight=3.0),
         replace(SHORT, prior="standard-normal", start="encoder"),
         replace(SHORT, likelihood=False),
+        replace(SHORT, edges="hard"),
     ],
 )
 def test_headset_fits_are_those_of_single_frames(avatar: Avatar, headset: HeadsetImages, config: FitConfig) -> None:
@@ -77,7 +78,7 @@ class Pulls:
 
     of: tuple[Pull, ...]
 
-    def energy(self, avatar: Avatar, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def energy(self, avatar: Avatar, z: torch.Tensor, rows: torch.Tensor, *, smooth: bool = False) -> torch.Tensor:
         return torch.cat([self.of[int(row)].compare(avatar, code[None]).energy for row, code in zip(rows, z)])
 
 
@@ -124,7 +125,7 @@ def test_photographs_are_fitted_each_from_its_own_camera(avatar: Avatar) -> None
     with torch.no_grad():
         decoded = avatar.decode(z, cameras.view)
         drawn = renderer.render(decoded.vertices, decoded.texture, cameras)
-    photographs = Photographs(drawn.rgb.clamp(0, 1), drawn.mask, cameras, renderer)
+    photographs = Photographs(drawn.rgb.clamp(0, 1), drawn.mask, cameras)
     hmc = torch.full((COUNT, 3, *avatar.config.driver.size), 0.4)
     together = fit_batch(avatar, photographs, hmc if avatar.driving == "hmc" else None, COUNT, SHORT)
     for k in range(COUNT):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from lipflow.evaluation.search import SPACES, SearchSpace, search
+import pytest
+
+from lipflow.checks import InputError
+from lipflow.evaluation.search import SPACES, SearchSpace, chosen_fit, search
 from lipflow.fitting import FitConfig
+from lipflow.serial import to_json
 
 CANDIDATES = tuple(FitConfig(learning_rate=rate) for rate in (0.01, 0.02, 0.04, 0.08))
 
@@ -29,6 +34,15 @@ def test_every_model_gets_the_same_budget() -> None:
         trials = search(lambda fit, best=best: -abs(fit.learning_rate - best), SPACES["hmc"]).trials
         budgets.append(sorted(trial.config.iterations for trial in trials))
     assert budgets[0] == budgets[1]
+
+
+def test_a_fit_that_was_chosen_before_edges_could_be_smoothed_had_hard_ones() -> None:
+    stored = to_json(CANDIDATES[0])
+    assert chosen_fit(stored, what="fit") == CANDIDATES[0]
+    del stored["edges"]
+    assert chosen_fit(stored, what="fit") == replace(CANDIDATES[0], edges="hard")
+    with pytest.raises(InputError, match="fit"):
+        chosen_fit([], what="fit")
 
 
 def test_a_score_that_cannot_be_told_is_the_worst() -> None:

@@ -50,15 +50,15 @@ def keypoints_of(avatar: Avatar, z: torch.Tensor, **options: object) -> Keypoint
     return replace(KeypointObservation.for_avatar(avatar, points), **options)
 
 
-def headset_of(avatar: Avatar, z: torch.Tensor) -> HmcObservation:
+def headset_of(avatar: Avatar, z: torch.Tensor, *, silhouette: bool = True) -> HmcObservation:
     blank = HmcObservation.for_avatar(avatar, torch.zeros(3, *TINY_HMC))
-    images, masks = blank.render(avatar, z[None])
+    images, masks = blank.render(avatar, z[None], silhouette=silhouette)
     return replace(blank, images=images[0].clamp(0, 1), masks=masks[0])
 
 
-def frontal_of(avatar: Avatar, z: torch.Tensor) -> FrontalObservation:
+def frontal_of(avatar: Avatar, z: torch.Tensor, *, silhouette: bool = True) -> FrontalObservation:
     blank = FrontalObservation(torch.zeros(3, *TINY_PHOTO), avatar.keypoint_camera, driven_by=keypoints_of(avatar, z))
-    image, mask = blank.render(avatar, z[None])
+    image, mask = blank.render(avatar, z[None], silhouette=silhouette)
     return replace(blank, image=image[0].clamp(0, 1), mask=mask[0])
 
 
@@ -195,10 +195,12 @@ def test_the_prior_decides_what_the_data_do_not_show():
 # ---- images
 
 
-@pytest.mark.parametrize("space", ["z", "u"])
-def test_a_headset_fit_finds_the_whole_face(space):
+@pytest.mark.parametrize(("space", "edges"), [("z", "smooth"), ("z", "hard"), ("u", "hard")])
+def test_a_headset_fit_finds_the_whole_face(space, edges):
     avatar, z = made("flow-hmc"), code(1)
-    states = run(avatar, headset_of(avatar, z), replace(IMAGE_ADAM, space=space), z0=z + 0.7 * code(2))
+    observation = headset_of(avatar, z, silhouette=edges == "smooth")
+    states = run(avatar, observation, replace(IMAGE_ADAM, space=space, edges=edges), z0=z + 0.7 * code(2))
+    assert states[-1].energy < states[0].energy
     assert states[-1].data_energy < 0.15 * states[0].data_energy
     assert mesh_error_mm(avatar, states[-1], z) < 0.5 * mesh_error_mm(avatar, states[0], z)
     assert np.abs(states[-1].extras["error"]).mean() < 0.5 * np.abs(states[0].extras["error"]).mean()
@@ -243,6 +245,33 @@ def test_a_headset_fit_whose_energy_rises_goes_on_from_its_best_code():
     energies = [s.energy for s in run(avatar, observation, FitConfig(optimiser="adam", iterations=45, tolerance=1e-3))]
     assert min(energies) < 0.6 * energies[0]
     assert max(energies[-15:]) < 1.1 * min(energies)
+
+
+def test_the_energy_follows_its_gradient_with_smooth_edges_and_hardly_with_hard_ones():
+    """Slopes along random ways from the guess at the demo's images, beside differences of the energy."""
+    avatar = Avatar.load(find_avatar("lip-flow-hmc"))
+    images = load_hmc([assets_folder() / "demo" / f"{n}.png" for n in ("mouth", "left", "right")], (240, 320))
+    observation = HmcObservation.for_avatar(avatar, images)
+    ways = torch.randn(8, avatar.config.latent, generator=torch.Generator().manual_seed(0))
+    ways = 0.3 * torch.nn.functional.normalize(ways, dim=-1)
+    off = {}
+    for edges in ("smooth", "hard"):
+        problem = make_problem(avatar, observation, FitConfig(edges=edges))
+        x = problem.prior.start(problem.context).detach().requires_grad_(True)  # [1, Z]
+        (gradient,) = torch.autograd.grad(problem.compare(x).energy.sum(), x)
+        with torch.no_grad():
+            ahead, behind = (torch.cat([problem.compare(x + s * way).energy for way in ways]) for s in (1, -1))
+        off[edges] = float(((ahead - behind) / 2 - ways @ gradient[0]).norm() / (ahead - behind).norm() * 2)
+    assert off["smooth"] < 0.2
+    assert off["hard"] > 0.4
+
+
+def test_of_images_as_a_sensor_sees_them_smooth_edges_find_the_face_more_closely():
+    avatar, z = made("flow-hmc"), code(1)
+    observation = headset_of(avatar, z)
+    ends = [run(avatar, observation, replace(IMAGE_ADAM, edges=e), z0=z + 0.7 * code(2)) for e in ("smooth", "hard")]
+    smooth, hard = (mesh_error_mm(avatar, states[-1], z) for states in ends)
+    assert smooth < 0.7 * hard
 
 
 def test_pictures_come_when_asked_for():

@@ -151,7 +151,7 @@ def test_the_gradient_of_image_energies_is_that_of_the_readable_renderer(kind, a
         return torch.autograd.grad(observed.energy(model, code).sum(), code)[0]
 
     ours = gradient(observation, avatar, z[1:])
-    monkeypatch.setattr(observations, "_renderer", lambda topology, *_: ReferenceRenderer(topology))
+    monkeypatch.setattr(observations, "renderer_for", lambda topology, *_: ReferenceRenderer(topology))
     exact = gradient(doubled(observation), random_avatar(tiny_config("flow", "kpt")).double(), z[1:].double())
     assert exact.norm() > 1
     assert (ours.double() - exact).norm() / exact.norm() < 5e-3
@@ -160,7 +160,7 @@ def test_the_gradient_of_image_energies_is_that_of_the_readable_renderer(kind, a
 def test_the_reference_gradient_is_that_of_finite_differences(avatar, z, monkeypatch):
     """Along the gradient, inside the pixels that both steps show, where the energy is smooth."""
     exact = random_avatar(tiny_config("flow", "kpt")).double()
-    monkeypatch.setattr(observations, "_renderer", lambda topology, *_: ReferenceRenderer(topology))
+    monkeypatch.setattr(observations, "renderer_for", lambda topology, *_: ReferenceRenderer(topology))
     inner = torch.zeros(TINY_PHOTO)
     inner[16:32, 12:20] = 1
     observation = doubled(replace(frontal_of(avatar, z[0]), mask=inner))

@@ -26,6 +26,7 @@ FIELDS = {
     "space": "the space",
     "start": "the start",
     "prior": "the prior",
+    "edges": "the edges",
     "tolerance": "the tolerance",
     "pictures_every": "the rate of pictures",
 }

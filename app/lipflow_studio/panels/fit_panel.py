@@ -43,6 +43,8 @@ CHOICES: Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]] = (
      (("prior", "Prior's guess"), ("zero", "Zero"), ("sample", "Sample of the prior"))),
     ("prior", "Prior", "The avatar's own, or N(0, I) in its place",
      (("avatar", "Avatar's"), ("standard-normal", "Standard normal"))),
+    ("edges", "Edges", "Of the renders that images are compared with: smooth ones tell the fit where to move",
+     (("smooth", "Smooth"), ("hard", "Hard, one sample a pixel"))),
 )  # fmt: skip
 READINGS = (
     ("iteration", "Iteration", "Since the fit began"),

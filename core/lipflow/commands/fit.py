@@ -66,6 +66,9 @@ class FitInput:
     start: Literal["prior", "encoder", "zero", "sample"] = FitConfig.start
     """prior: what the prior thinks most likely. encoder: what the avatar's own thinks, under --prior standard-normal.
     zero: the code 0. sample: a draw from the prior, by --seed."""
+    edges: Literal["smooth", "hard"] = FitConfig.edges
+    """Of the renders that images are compared with. smooth: the energy's gradient knows of them. hard: each pixel shows
+    one surface, which costs less an iteration and needs many more."""
     seed: int = 0
     """Of what is drawn."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -114,8 +117,9 @@ class FitInput:
         return self._driver(avatar, None)
 
     def _config(self, observation: Observation, avatar: Avatar) -> FitConfig:
-        names = ("optimiser", "iterations", "learning_rate", "prior", "prior_weight", "likelihood", "space", "start")
-        config = config_for(observation, avatar, **{name: getattr(self, name) for name in names})
+        names = ("optimiser", "iterations", "learning_rate", "prior", "prior_weight", "likelihood")
+        places = ("space", "start", "edges")
+        config = config_for(observation, avatar, **{name: getattr(self, name) for name in names + places})
         if self.learning_rate is not None and config.optimiser != "adam":
             raise InputError("fit --learning-rate", expected="with --optimiser adam", got="with lm")
         return config

@@ -25,7 +25,7 @@ from lipflow.embedded import find_avatar
 from lipflow.export_codes import CodeSequence, load_codes, save_codes
 from lipflow.export_video import VideoConfig, code_video
 from lipflow.files import write_json
-from lipflow.fitting import FitState, fit
+from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.observation_files import Keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.sequence_files import Frame, FrameSequence, Photograph, open_sequence
@@ -54,6 +54,8 @@ class FitSequence:
     """λ, the weight of −log p; 1 is the posterior under the stated noise."""
     likelihood: bool = True
     """Whether the prior's likelihood counts."""
+    edges: Literal["smooth", "hard"] = FitConfig.edges
+    """Of the renders that images are compared with."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to fit."""
 
@@ -82,7 +84,7 @@ class FitSequence:
     def _about(self, avatar: Path) -> str:
         """Names what is fitted to what, and how."""
         files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in self._files(avatar)]
-        about = json.dumps([files, self.iterations, self.prior_weight, self.likelihood])
+        about = json.dumps([files, self.iterations, self.prior_weight, self.likelihood, self.edges])
         return hashlib.sha256(about.encode()).hexdigest()[:12]
 
     def _files(self, avatar: Path) -> Iterator[Path]:
@@ -100,6 +102,7 @@ class FitSequence:
                 likelihood=self.likelihood,
                 iterations=self.iterations,
                 prior_weight=self.prior_weight,
+                edges=self.edges,
             )
             *_, last = fit(avatar, observation, config, z0=fitted.codes[-1] if fitted.codes else None)
             fitted.add(last)

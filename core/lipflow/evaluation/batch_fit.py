@@ -18,18 +18,18 @@ from lipflow.camera import Camera
 from lipflow.capture.headset import hmc_tone
 from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
-from lipflow.observations import MAX_GAIN, MIN_GAIN, image_energy, render_views, visible_region
+from lipflow.observations import MAX_GAIN, MIN_GAIN, image_energy, render_views, renderer_for, visible_region
 from lipflow.priors.base import LatentPrior, PriorConfig, gaussian_log_prob
 from lipflow.priors.standard_normal import StandardNormal
-from lipflow.rendering import Renderer
 from lipflow.solvers import Adam
 
 
 class Images(Protocol):
     """Images of B frames, each to be explained by a code of its own."""
 
-    def energy(self, avatar: Avatar, z: Tensor, rows: Tensor) -> Tensor:
-        """½ Σ (residual / σ)² of the codes [N, Z] for the frames ``rows`` [N] -> [N], differentiable in z."""
+    def energy(self, avatar: Avatar, z: Tensor, rows: Tensor, *, smooth: bool = False) -> Tensor:
+        """½ Σ (residual / σ)² of the codes [N, Z] for the frames ``rows`` [N] -> [N], differentiable in z; with the
+        edges of what is rendered smoothed if asked for."""
         ...
 
 
@@ -43,8 +43,8 @@ class HeadsetImages(Images):
     noise: float = 0.05  # σ of a pixel's value
     patch: int = 8  # side, in pixels, of the patch within which errors go together
 
-    def energy(self, avatar: Avatar, z: Tensor, rows: Tensor) -> Tensor:
-        gray, covered = render_views(avatar, z, self.cameras, gray=True)
+    def energy(self, avatar: Avatar, z: Tensor, rows: Tensor, *, smooth: bool = False) -> Tensor:
+        gray, covered = render_views(avatar, z, self.cameras, gray=True, silhouette=smooth)
         rendered = hmc_tone(gray.flatten(0, 1)).unflatten(0, (len(z), -1))  # [N, 3, h, w]
         given, visible = self.images[rows], visible_region(covered, self.masks[rows])
         shown = (rendered * visible).detach()
@@ -60,14 +60,13 @@ class Photographs(Images):
     images: Tensor  # [B, 3, H, W] linear RGB
     masks: Tensor  # [B, H, W]
     cameras: Camera  # B, head frame
-    renderer: Renderer
     noise: float = 0.05  # σ of a pixel's linear value
     patch: int = 8  # side, in pixels, of the patch within which errors go together
 
-    def energy(self, avatar: Avatar, z: Tensor, rows: Tensor) -> Tensor:
+    def energy(self, avatar: Avatar, z: Tensor, rows: Tensor, *, smooth: bool = False) -> Tensor:
         cameras = self.cameras[rows]
         decoded = avatar.decode(z, cameras.view)
-        output = self.renderer.render(decoded.vertices, decoded.texture, cameras)
+        output = renderer_for(avatar.topology, z.device, smooth).render(decoded.vertices, decoded.texture, cameras)
         visible = visible_region(output.mask.detach(), self.masks[rows])
         return image_energy(output.rgb, self.images[rows], visible, self.noise, self.patch)
 
@@ -110,6 +109,7 @@ class _Posterior:
         self.avatar, self.images, self.count = avatar, images, count
         self.space: Literal["z", "u"] = config.space
         self.weight = config.prior_weight if config.likelihood else 0.0
+        self.smooth = config.edges == "smooth"
         self.prior: LatentPrior = avatar.prior
         self.context: Tensor | None = None  # [B, C]
         if config.prior == "standard-normal":
@@ -144,7 +144,7 @@ class _Posterior:
         with torch.enable_grad():
             x = unknown.detach().requires_grad_(True)
             z = self.decoded(x, rows)
-            data = self.images.energy(self.avatar, z, rows)
+            data = self.images.energy(self.avatar, z, rows, smooth=self.smooth)
             total, energy = data, data.detach().double()
             if self.weight > 0:
                 cost = self._prior_cost(x, rows)

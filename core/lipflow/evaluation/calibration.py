@@ -223,7 +223,8 @@ def _observation(
 
 
 def _sampled(avatar: Avatar, observation: Observation, config: CalibrationConfig, seed: int) -> Posterior:
-    settings = FitConfig.for_observation(observation) if config.fit is None else config.fit
+    # The density that is sampled is that of renders as they are, so that is whose peak is sought.
+    settings = config.fit or replace(FitConfig.for_observation(observation), edges="hard")
     *_, last = fit(avatar, observation, settings)
     problem = make_problem(avatar, observation, settings)
     how = PosteriorConfig.for_observation(observation) if config.posterior is None else config.posterior

@@ -104,7 +104,7 @@ def _fitted_to_headset(judged: Judged, chunk: Indices, seen: Seen, config: FitCo
 
 
 def _fitted_to_photographs(judged: Judged, chunk: Indices, seen: Seen, config: FitConfig) -> Tensor:
-    return _fitted_to(Photographs(seen.photo, seen.photo_mask, seen.camera, judged.renderer), judged, seen, config)
+    return _fitted_to(Photographs(seen.photo, seen.photo_mask, seen.camera), judged, seen, config)
 
 
 def _fitted_to(images: Images, judged: Judged, seen: Seen, config: FitConfig) -> Tensor:

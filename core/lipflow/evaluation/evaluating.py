@@ -20,11 +20,11 @@ from lipflow.evaluation.impoverished import LEVELS, Means
 from lipflow.evaluation.judging import Figures, Record, judge, mean_psnr, write_records
 from lipflow.evaluation.protocols import TABLES, Row, Table, rows_of
 from lipflow.evaluation.runs import Run
-from lipflow.evaluation.search import SPACES, Search, search
+from lipflow.evaluation.search import SPACES, Search, chosen_fit, search
 from lipflow.files import replacing, write_json
 from lipflow.fitting import FitConfig
 from lipflow.runs import claimed
-from lipflow.serial import from_json, to_json
+from lipflow.serial import to_json
 from lipflow.training_start import provenance
 from lipflow.validation import spread
 
@@ -85,8 +85,7 @@ class RunEvaluation:
     def fits(self) -> Fits:
         """The fits that were chosen, or taken over."""
         return {
-            label: from_json(FitConfig, fit, what=f"{self.folder / RESULT}, fits")
-            for label, fit in self.body["fits"].items()
+            label: chosen_fit(fit, what=f"{self.folder / RESULT}, fits") for label, fit in self.body["fits"].items()
         }
 
 

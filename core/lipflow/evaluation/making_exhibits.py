@@ -27,6 +27,7 @@ from lipflow.evaluation.frames import EvaluationFrames, Indices, Seen, Truth
 from lipflow.evaluation.metrics import psnr, vertex_error_mm
 from lipflow.evaluation.protocols import TABLES, Row, Table
 from lipflow.evaluation.runs import Run
+from lipflow.evaluation.search import chosen_fit
 from lipflow.fitting import FitConfig, FitState, fit
 from lipflow.latent_space import LatentSpace, prior_cloud
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
@@ -205,7 +206,8 @@ class _Shop:
             return judged.codes(row, one).z[0], []
         stored = self._fits[table.number, table.driving, row.name, subject]
         known = {f.name for f in fields(FitConfig)}
-        config = FitConfig(**{name: value for name, value in stored.items() if name in known})
+        what = f"fit of {row.name}"
+        config = chosen_fit({name: value for name, value in stored.items() if name in known}, what=what)
         states = list(fit(judged.avatar, _observation(row.source, judged.avatar, seen), config))
         return torch.from_numpy(states[-1].z), states
 

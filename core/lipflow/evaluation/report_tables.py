@@ -160,6 +160,8 @@ def _settings(config: Json) -> str:
     if config.get("optimiser") == "adam":
         parts.append(f"first step {config['learning_rate']:g}")
     parts += [f"λ {config['prior_weight']:g}", f"in {config['space']}", f"from {_START.get(config['start'])}"]
+    if config.get("optimiser") == "adam":
+        parts.append(f"{config.get('edges', 'hard')} edges")  # hard before there was a choice
     if config.get("prior") == "standard-normal":
         parts.append("under N(0, I)")
     if not config.get("likelihood", True):

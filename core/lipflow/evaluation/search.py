@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lipflow.fitting import FitConfig
+from lipflow.serial import from_json
 
 _STEPS = FitConfig(learning_rate=0.1, prior_weight=1.0)
 _NEWTON = FitConfig(optimiser="lm", iterations=20, prior_weight=1.0)
@@ -34,6 +35,7 @@ _IMAGES = SearchSpace(
         replace(_STEPS, learning_rate=0.2),
         replace(_STEPS, space="u", prior_weight=0.3),
         replace(_STEPS, start="zero"),
+        replace(_STEPS, edges="hard"),
     ),
     rungs=(15, 30, 60),
 )
@@ -47,6 +49,15 @@ _LANDMARKS = SearchSpace(  # fits of milliseconds: more of them
     rungs=(20,),
 )
 SPACES = {"hmc": _IMAGES, "frontal": _IMAGES, "kpt": _LANDMARKS}  # by what a row's fit explains
+
+
+def chosen_fit(body: object, *, what: str) -> FitConfig:
+    """A fit that an evaluation's file says was chosen; those of before edges could be smoothed had hard ones.
+
+    Raises:
+        InputError: if it is none.
+    """
+    return from_json(FitConfig, {"edges": "hard", **body} if isinstance(body, dict) else body, what=what)
 
 
 @dataclass(frozen=True)

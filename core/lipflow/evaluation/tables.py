@@ -24,7 +24,17 @@ from lipflow.training_start import provenance
 
 FORMAT, VERSION = "lipflow-evaluation", 1
 METRICS = ("psnr", "ssim", "geom", "geom_mm")
-FIT_FIELDS = ("optimiser", "learning_rate", "iterations", "prior_weight", "likelihood", "space", "start", "prior")
+FIT_FIELDS = (
+    "optimiser",
+    "learning_rate",
+    "iterations",
+    "prior_weight",
+    "likelihood",
+    "space",
+    "start",
+    "prior",
+    "edges",
+)
 FrameKey = tuple[str, int]  # expression and number
 
 
