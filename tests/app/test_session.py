@@ -112,6 +112,34 @@ def test_with_every_keypoint_reset_the_neutral_face_is_shown(qtbot: QtBot, sessi
     np.testing.assert_array_equal(session.code(), neutral)
 
 
+def test_a_configuration_that_no_fit_runs_with_is_refused(
+    qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
+) -> None:
+    session = hmc_session
+    wait_for_face(qtbot, session)
+    put(session, 5)
+    wait_for_fit(qtbot, session)
+    for changes, word in (
+        ({"prior": "avatar"}, "standard-normal for keypoints"),
+        ({"optimiser": "nadam"}, "optimiser"),
+    ):
+        config, count = session.fit_config, session.undo_stack.count()
+        session.set_fit_config(**changes)
+        assert word in session.problem.line
+        assert session.fit_config is config
+        assert session.undo_stack.count() == count
+        assert session.status is Status.CONVERGED
+    session.dismiss_problem()
+    session.open_headset_images([str(p) for p in headset_files])
+    wait_for(qtbot, lambda: session.source is Source.HEADSET)
+    session.set_fit_config(prior="standard-normal")
+    session.set_fit_config(prior="avatar")
+    assert session.problem is None
+    session.set_fit_config(optimiser="lm")
+    assert "adam for headset images" in session.problem.line
+    assert session.fit_config.optimiser == "adam"
+
+
 def test_keypoints_stay_inside_the_image(session: Session) -> None:
     session.move_keypoints({0: (1.7, -3.0)})
     np.testing.assert_array_equal(session.keypoints.given[0], [1.0, 0.0])

@@ -377,9 +377,12 @@ def test_headset_images_can_be_chosen_only_when_open(
     assert item.isEnabled()
     assert panel.source.currentData() == "HEADSET"
     assert not panel.choices["optimiser"].model().item(0).isEnabled()  # images cannot be linearised
+    own_prior = panel.choices["prior"].model().item(0)
+    assert own_prior.isEnabled()
     panel.source.setCurrentIndex(panel.source.findData("KEYPOINTS"))
     panel.source.activated.emit(0)
     assert hmc_session.source is Source.KEYPOINTS
+    assert not own_prior.isEnabled()  # keypoints do not drive it
 
 
 # Head

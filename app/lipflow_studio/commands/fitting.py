@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from lipflow.checks import InputError
 from lipflow_studio.commands import command
 from lipflow_studio.document import KeypointSet, Source, Status
 from lipflow_studio.engine import decode_shape
+from lipflow_studio.observing import drives
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
@@ -58,6 +59,7 @@ def set_fit_config(session: Session, **changes: Any) -> None:
         return
     try:
         after = replace(config, **changes)
+        _check_suits(session, changes)
     except (InputError, TypeError) as error:
         session.report(error)
         return
@@ -67,6 +69,20 @@ def set_fit_config(session: Session, **changes: Any) -> None:
     text = "change of " + " and ".join(FIELDS[name] for name in names)
     configs = {**session.document.configs, source: after}
     session.edit(text, gesture=("config", source, names), configs=configs)
+
+
+def _check_suits(session: Session, changes: Mapping[str, Any]) -> None:
+    """Whether what is fitted to, and the avatar, take what a configuration is changed to: no fit would run with it.
+
+    Raises:
+        InputError: if they do not.
+    """
+    source, info = session.source, session.avatar_info
+    if changes.get("optimiser") == "lm" and source is not Source.KEYPOINTS:
+        raise InputError("optimiser", expected=f"adam for {source.value.lower()}", got="lm, which is for keypoints")
+    if changes.get("prior") == "avatar" and info is not None and not drives(source, info):
+        expected = f"standard-normal for {source.value.lower()}"
+        raise InputError("prior", expected=expected, got=f"that of {info.name}, which they do not drive")
 
 
 @command(same=lambda hold: "hold")

@@ -23,6 +23,7 @@ from lipflow.fitting import FitConfig
 from lipflow_studio.capture_work import Figures
 from lipflow_studio.document import FitUpdate, Source, Status
 from lipflow_studio.icons import icon
+from lipflow_studio.observing import drives
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.make import button, dressed, label, rule
@@ -41,7 +42,7 @@ CHOICES: Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]] = (
      (("z", "z  ·  decoder's"), ("u", "u  ·  prior's"))),
     ("start", "Start", "Where Restart begins",
      (("prior", "Prior's guess"), ("zero", "Zero"), ("sample", "Sample of the prior"))),
-    ("prior", "Prior", "The avatar's own, or N(0, I) in its place",
+    ("prior", "Prior", "The avatar's own, where it is driven by what is fitted to, or N(0, I) in its place",
      (("avatar", "Avatar's"), ("standard-normal", "Standard normal"))),
     ("edges", "Edges", "Of the renders that images are compared with: smooth ones tell the fit where to move",
      (("smooth", "Smooth"), ("hard", "Hard, one sample a pixel"))),
@@ -50,7 +51,7 @@ READINGS = (
     ("iteration", "Iteration", "Since the fit began"),
     ("rate", "Iterations/s", "Over the last ten, of time spent computing"),
     ("step", "Step, ms", "Duration of the last iteration"),
-    ("energy", "Energy", "What is minimised: data energy − λ · log p"),
+    ("energy", "Energy", "What is minimised: data energy − λ · log p, of z or of u as Space says"),
     ("data", "Data energy", "½ Σ (residual / σ)²"),
     ("likelihood", "log p(z)", "Log-likelihood of the code under the prior, in nats"),
 )
@@ -85,7 +86,7 @@ class FitPanel(QWidget):
         session.hold_changed.connect(self._show_hold)
         session.fit_changed.connect(self._show_fit)
         session.part(Captures).figures_changed.connect(self._show_figures)
-        session.avatar_changed.connect(lambda _: self._show_status(session.status))
+        session.avatar_changed.connect(lambda _: self._show_avatar())
         self._show_status(session.status)
         self._show_source(session.source)
         self._show_config(session.fit_config)
@@ -192,9 +193,19 @@ class FitPanel(QWidget):
         model: Any = self.source.model()
         for each in Source:
             model.item(self.source.findData(each.name)).setEnabled(self._session.document.offers(each))
-        choosing: Any = self.choices["optimiser"].model()
-        choosing.item(self.choices["optimiser"].findData("lm")).setEnabled(source is Source.KEYPOINTS)
+        info = self._session.avatar_info
+        self._offer("optimiser", "lm", source is Source.KEYPOINTS)
+        self._offer("prior", "avatar", info is None or drives(source, info))
         self.hold.setEnabled(source is Source.KEYPOINTS)
+
+    def _offer(self, name: str, value: str, on: bool) -> None:
+        """Whether one of a field's values can be chosen."""
+        model: Any = self.choices[name].model()
+        model.item(self.choices[name].findData(value)).setEnabled(on)
+
+    def _show_avatar(self) -> None:
+        self._show_status(self._session.status)
+        self._show_source(self._session.source)
 
     def _show_config(self, config: FitConfig | None) -> None:
         if config is None:
