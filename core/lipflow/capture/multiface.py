@@ -43,7 +43,7 @@ from lipflow.mesh import Landmarks, Topology
 
 T = TypeVar("T")
 
-TEXTURES = "unwrapped_uv_1024"
+TEXTURES = "unwrapped_uv_1024"  # the layout's name for the folder, whatever the resolution
 # What a capture whose frames do not differ (one frame, say) is normalised by: about what a talking face has.
 USUAL_VERTEX_STD, USUAL_TEXTURE_STD = 1.0, 0.02
 _STATISTICS_FRAMES = 256  # evenly spaced, when the statistics have to be computed

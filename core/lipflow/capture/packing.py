@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from lipflow.camera import Camera
 from lipflow.capture import images
-from lipflow.capture.base import SPLITS, Capture, FrameId, Statistics
+from lipflow.capture.base import SPLITS, Capture, Frame, FrameId, Statistics
 from lipflow.capture.headset import Headset, HeadsetAugmentation, keypoint_camera
 from lipflow.checks import InputError, check_values
 from lipflow.files import write_json
@@ -68,22 +68,24 @@ class Packing:
         unknown = [id for id in ids if id not in known]
         if unknown:
             raise InputError(f"frame {unknown[0]}", expected=f"a frame of {capture.name}", got="none")
-        self.names = [name for name in (config.cameras or capture.cameras)]
+        self.names = list(config.cameras or capture.cameras)  # of the dome cameras that may be taken
         self.ids = [id for id in ids if set(capture.photo_cameras(id)) & set(self.names)]
         if not self.ids:
             raise InputError(f"capture {capture.name}", expected="frames with photos by these cameras", got="none")
         order = np.random.default_rng(config.seed).permutation(len(self.names))
-        self.turn = [self.names[i] for i in order]
+        self.turn = [self.names[i] for i in order]  # the same cameras, as frames take them in turn
         self.per_frame = min(config.cameras_per_frame, max(len(self._here(id)) for id in self.ids))
         self.hash = self._hash()
         self.headset: Headset | None = None
         self.renderer: Renderer | None = None
 
     def _here(self, id: FrameId) -> list[str]:
+        """The cameras that have a photo of a frame, in turn."""
         photographed = set(self.capture.photo_cameras(id))
         return [name for name in self.turn if name in photographed]
 
     def _hash(self) -> str:
+        """Names what is to be packed: packs of one hash hold the same, but for frames that could not be read."""
         capture = self.capture
         about = {
             "format": FORMAT,
@@ -99,6 +101,7 @@ class Packing:
         return digest.hexdigest()
 
     def run(self, folder: Path) -> Generator[PackProgress, None, None]:
+        """Write the pack, and let it appear at ``folder`` when it is whole; stopped, the next run goes on."""
         start = time.monotonic()
         beside = folder.with_name(f".{folder.name}.partial")
         arrays, done = self._open(beside)
@@ -233,6 +236,7 @@ class Packing:
         """Everything of one frame as it is stored."""
         id, config, capture = self.ids[row], self.config, self.capture
         here = self._here(id)
+        # Frames with fewer cameras than others get some of them twice.
         cameras = [here[(row * self.per_frame + k) % len(here)] for k in range(self.per_frame)]
         textured = set(capture.texture_cameras(id))
         by_view = {name for name in cameras if name in textured}
@@ -253,30 +257,37 @@ class Packing:
             "cameras": np.stack([camera_numbers(own[name]) for name in cameras]),
             "camera_ids": np.asarray([self.names.index(name) for name in cameras]),
         }
-        masks = [frame.masks.get(name) for name in cameras]
-        if any(mask is None for mask in masks):
-            assert self.renderer is not None
-            stacked = Camera.stack([own[name] for name in cameras])
-            vertices = torch.from_numpy(frame.vertices).expand(len(cameras), -1, -1).contiguous()
-            drawn = self.renderer.render(vertices, torch.zeros(1, 1, 2, 2), stacked).mask.numpy() > 0.5
-        else:
-            drawn = np.zeros((len(cameras), *config.photo), dtype=bool)
-        small_masks = [
-            drawn[k] if mask is None else images.resize(mask * np.uint8(255), config.photo) >= 128
-            for k, mask in enumerate(masks)
-        ]
-        prepared["masks"] = np.packbits(np.stack(small_masks), axis=-1)
+        prepared["masks"] = np.packbits(self._masks(frame, [(name, own[name]) for name in cameras]), axis=-1)
         if self.headset is not None:
-            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + row)
-            textures, points = self.headset.blend(frame), torch.from_numpy(frame.vertices)
-            behind = HeadsetAugmentation(lighting=1.0, background=0.0, slop=1.0)
-            drawings = [self.headset.draw(points, textures)]
-            drawings += [self.headset.draw(points, textures, behind, generator) for _ in range(config.slop_variants)]
-            hmc = torch.stack([drawing.hmc for drawing in drawings])
-            prepared["hmc"] = (hmc * 255).round().byte().numpy()
-            masks_hmc = torch.stack([drawing.mask for drawing in drawings]).bool().numpy()
-            prepared["hmc_masks"] = np.packbits(masks_hmc, axis=-1)
+            prepared |= self._headset_views(self.headset, frame, row)
         return prepared
+
+    def _masks(self, frame: Frame, cameras: list[tuple[str, Camera]]) -> npt.NDArray[np.bool_]:
+        """The head in the photos of some cameras [n, H, W], at the pack's size: as masked, else where the mesh lies."""
+        given = [frame.masks.get(name) for name, _ in cameras]
+        drawn = np.zeros((len(cameras), *self.config.photo), dtype=bool)
+        if any(mask is None for mask in given):
+            assert self.renderer is not None
+            vertices = torch.from_numpy(frame.vertices).expand(len(cameras), -1, -1).contiguous()
+            stacked = Camera.stack([camera for _, camera in cameras])
+            drawn = self.renderer.render(vertices, torch.zeros(1, 1, 2, 2), stacked).mask.numpy() > 0.5
+        return np.stack(
+            [
+                silhouette if mask is None else images.resize(mask * np.uint8(255), self.config.photo) >= 128
+                for mask, silhouette in zip(given, drawn)
+            ]
+        )
+
+    def _headset_views(self, headset: Headset, frame: Frame, row: int) -> dict[str, np.ndarray]:
+        """The plain headset views of a frame and its slop variants, without a background: it is added in training."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + row)
+        textures, points = headset.blend(frame), torch.from_numpy(frame.vertices)
+        sitting = HeadsetAugmentation(lighting=1.0, background=0.0, slop=1.0)
+        drawings = [headset.draw(points, textures)]
+        drawings += [headset.draw(points, textures, sitting, generator) for _ in range(self.config.slop_variants)]
+        hmc = torch.stack([drawing.hmc for drawing in drawings])
+        masks = torch.stack([drawing.mask for drawing in drawings]).bool().numpy()
+        return {"hmc": (hmc * 255).round().byte().numpy(), "hmc_masks": np.packbits(masks, axis=-1)}
 
     def _finish(self, beside: Path, arrays: dict[str, np.memmap], done: np.memmap, skipped: dict[int, str]) -> None:
         """Write what describes the pack, the manifest last."""

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from lipflow.camera import Camera
+from lipflow.capture.base import SPLITS
 from lipflow.capture.images import read_rgb, write_image
+from lipflow.capture.multiface import TEXTURES
 from lipflow.capture.synthetic.appearance import bake
 from lipflow.capture.synthetic.expressions import SEGMENTS
 from lipflow.capture.synthetic.head import HeadRig
@@ -26,12 +28,12 @@ from lipflow.capture.synthetic.identity import make_identity
 from lipflow.capture.synthetic.performance import Moment, perform
 from lipflow.capture.synthetic.shading import Shader
 from lipflow.checks import InputError
+from lipflow.files import replacing
 from lipflow.rendering import make_renderer
 
 FloatArray = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-TEXTURES = "unwrapped_uv_1024"  # the layout's name for the folder, whatever the resolution
 _RECIPE = 1  # of the files' contents: raised when the same config gives other bytes
 _DISTANCE = 1100.0  # mm from the dome's middle to its cameras
 _FILL = 0.90  # of the photo that the head takes in its larger direction
@@ -263,7 +265,7 @@ class _Recorder:
         present = {moment.segment for moment in moments}
         parts = {
             part: [segment.name for segment in SEGMENTS if segment.part == part and segment.name in present]
-            for part in ("train", "val", "test")
+            for part in SPLITS
         }
         names = list(self.cameras)
         visual = [names[0], names[-1]]
@@ -271,9 +273,8 @@ class _Recorder:
         _write_text(self.out / "landmarks.json", json.dumps(self.rig.landmarks.to_json(), indent=1) + "\n")
         topology = self.out / "face_topology.obj"
         if not topology.exists():
-            beside = topology.with_name(".face_topology.obj")
-            self.rig.topology.save_obj(beside, self.neutral.vertices)
-            os.replace(beside, topology)
+            with replacing(topology) as beside:
+                self.rig.topology.save_obj(beside, self.neutral.vertices)
 
     def write_statistics(self, moments: list[Moment]) -> None:
         """Means and variances over the training frames (at most 400, evenly spaced), read back from their files."""
@@ -322,11 +323,8 @@ def _rows(matrix: npt.NDArray[np.floating]) -> str:
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
-    """Write beside, then rename: the file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        beside.write_bytes(data)
 
 
 def _write_text(path: Path, text: str) -> None:
