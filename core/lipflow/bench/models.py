@@ -204,7 +204,7 @@ def _hmc_step(avatar: Avatar) -> Workloads:
         black = torch.zeros(3, *avatar.hmc_cameras.size)
         images, _ = HmcObservation.for_avatar(avatar, black).render(avatar, _start(avatar)[None] * 0.5)
     observation = HmcObservation.for_avatar(avatar, images[0].clamp(0, 1))
-    config = FitConfig(optimiser="adam", iterations=_MANY, tolerance=0.0)
+    config = FitConfig(optimiser="adam", iterations=_MANY, tolerance=0.0, edges="hard")  # as plain torch draws
     problem = make_problem(avatar, observation, config)
     with torch.no_grad():
         start = avatar.prior.start(problem.context)[0]
