@@ -70,6 +70,29 @@ def test_a_stopped_fit_goes_on_to_the_same_result(
     assert fits == 3 + FRAMES - 2 + FRAMES  # another fit begins anew
 
 
+def test_it_is_told_how_to_fit_as_fit_is(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[FitConfig, int]] = []
+
+    def noting(avatar: Avatar, observation: Any, config: FitConfig, **options: Any) -> Any:
+        asked.append((config, options["seed"]))
+        return fit(avatar, observation, config, **options)
+
+    monkeypatch.setattr(fit_sequence, "fit", noting)
+    wanted = {"optimiser": "adam", "learning-rate": "0.2", "prior": "standard-normal", "space": "u", "start": "sample"}
+    words = [word for name, value in {**wanted, "seed": "3"}.items() for word in (f"--{name}", value)]
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert main([*command, str(first), *words]) == 0
+    config = FitConfig(iterations=4, learning_rate=0.2, prior="standard-normal", space="u", start="sample")
+    assert asked == [(config, 3)] * FRAMES
+    assert main([*command, str(again), *words]) == 0
+    assert main([*command, str(again), *words, "--seed", "4"]) == 0
+    assert len(asked) == 3 * FRAMES, "another draw is another fit"
+    assert main([*command, str(first), "--learning-rate", "0.2"]) == 2
+    assert "with --optimiser adam" in capsys.readouterr().err
+
+
 def test_frames_are_written_as_they_come(tmp_path: Path, avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_sequence, "_SAVE_SECONDS", -1.0)
     points = torch.full((136, 2), 0.5)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
+from lipflow.commands.fit_options import FitOptions
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
@@ -48,31 +48,7 @@ class FitInput:
     "gamma": true or false in it says how the photograph is kept."""
     display_gamma: bool = False
     """The frontal photograph is in display gamma, whatever its file and its camera's say."""
-    optimiser: Literal["lm", "adam"] | None = None
-    """lm: Levenberg–Marquardt, for keypoints. adam: for everything. The default suits the observation."""
-    iterations: int | None = None
-    """At most so many; the default suits the observation."""
-    learning_rate: float | None = None
-    """Adam's first step, in units of the code (of the whitened code with --space u); the default is 0.1."""
-    prior: Literal["avatar", "standard-normal"] | None = None
-    """avatar: its own prior. standard-normal: N(0, I). The default is its own where something given here drives it."""
-    prior_weight: float | None = None
-    """λ, the weight of −log p; 1 is the posterior under the stated noise."""
-    likelihood: bool = True
-    """Whether the prior's likelihood counts; without it only the start knows of the prior."""
-    space: Literal["z", "u"] = FitConfig.space
-    """Where the most probable code is sought: z, as the decoder takes it, or u, whitened in the prior's space. They
-    differ for a flow."""
-    start: Literal["prior", "encoder", "zero", "sample"] = FitConfig.start
-    """prior: what the prior thinks most likely. encoder: what the avatar's own thinks, under --prior standard-normal.
-    zero: the code 0. sample: a draw from the prior, by --seed."""
-    edges: Literal["smooth", "hard"] = FitConfig.edges
-    """Of the renders that images are compared with. smooth: the energy's gradient knows of them. hard: each pixel shows
-    one surface, which costs less an iteration and needs many more."""
-    seed: int = 0
-    """Of what is drawn."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to fit."""
+    fitting: tyro.conf.OmitArgPrefixes[FitOptions] = field(default_factory=FitOptions)
 
     def _observation(self, avatar: Avatar) -> Observation:
         given = [name for name in ("hmc", "keypoints", "frontal") if getattr(self, name) is not None]
@@ -116,14 +92,6 @@ class FitInput:
             raise InputError("fit --frontal", expected=expected, got=given)
         return self._driver(avatar, None)
 
-    def _config(self, observation: Observation, avatar: Avatar) -> FitConfig:
-        names = ("optimiser", "iterations", "learning_rate", "prior", "prior_weight", "likelihood")
-        places = ("space", "start", "edges")
-        config = config_for(observation, avatar, **{name: getattr(self, name) for name in names + places})
-        if self.learning_rate is not None and config.optimiser != "adam":
-            raise InputError("fit --learning-rate", expected="with --optimiser adam", got="with lm")
-        return config
-
 
 @dataclass(frozen=True)
 class Fit(FitInput):
@@ -139,10 +107,10 @@ class Fit(FitInput):
     """Also report.html: input, render, error, curves, figures and settings in one file."""
 
     def run(self) -> None:
-        avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.device))
+        avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.fitting.device))
         observation = self._observation(avatar)
-        config = self._config(observation, avatar)
-        states = _follow(avatar, observation, config, self.seed)
+        config = self.fitting.config(observation, avatar)
+        states = _follow(avatar, observation, config, self.fitting.seed)
         state = states[-1]
         write_fit_results(self.out, avatar, state, observation, config)
         self._write_more(avatar, observation, config, states)
@@ -189,14 +157,6 @@ class Fit(FitInput):
         for given in (self.hmc, self.keypoints, self.frontal):
             if given is not None:
                 yield from given if isinstance(given, tuple) else (given,)
-
-
-def config_for(observation: Observation, avatar: Avatar, **asked: Any) -> FitConfig:
-    """How a command fits: what suits the observation, with what was asked for otherwise (None: nothing was)."""
-    config = FitConfig() if asked.get("optimiser") == "adam" else FitConfig.for_observation(observation)
-    if isinstance(observation, FrontalObservation) and observation.driven_by is None and avatar.driving is not None:
-        config = replace(config, prior="standard-normal")  # a photograph drives no headset or keypoint prior
-    return replace(config, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _doubts(avatar: Avatar, observation: Observation, state: FitState) -> Iterator[str]:

@@ -9,26 +9,27 @@ import json
 import sys
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tyro
 
 from lipflow.avatar import Avatar
-from lipflow.commands.fit import config_for
+from lipflow.commands.fit_options import FitOptions
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
 from lipflow.export_codes import CodeSequence, load_codes, save_codes
 from lipflow.export_video import VideoConfig, code_video
 from lipflow.files import write_json
-from lipflow.fitting import FitConfig, FitState, fit
+from lipflow.fitting import FitState, fit
 from lipflow.observation_files import Keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.sequence_files import Frame, FrameSequence, Photograph, open_sequence
+from lipflow.serial import to_json
 
 VIDEO_FPS = 25.0  # where the sequence does not say
 CODES, TABLE, METRICS = "codes.npz", "codes.csv", "metrics.json"
@@ -37,7 +38,10 @@ _SAVE_SECONDS = 5.0  # between two moments from which a killed fit can go on
 
 @dataclass(frozen=True)
 class FitSequence:
-    """Fit an avatar to a sequence, frame by frame; write codes.npz, codes.csv, metrics.json."""
+    """Fit an avatar to a sequence, frame by frame; write codes.npz, codes.csv, metrics.json.
+
+    --start is of the first frame; every other one goes on from the face before it.
+    """
 
     avatar: tyro.conf.Positional[str]
     """An embedded avatar's name, or a file that training wrote."""
@@ -48,20 +52,11 @@ class FitSequence:
     """Folder to write."""
     video: bool = False
     """Also faces.mp4: the fitted face at the sequence's rate."""
-    iterations: int | None = None
-    """A frame, at most; the default suits the observation."""
-    prior_weight: float | None = None
-    """λ, the weight of −log p; 1 is the posterior under the stated noise."""
-    likelihood: bool = True
-    """Whether the prior's likelihood counts."""
-    edges: Literal["smooth", "hard"] = FitConfig.edges
-    """Of the renders that images are compared with."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to fit."""
+    fitting: tyro.conf.OmitArgPrefixes[FitOptions] = field(default_factory=FitOptions)
 
     def run(self) -> None:
         file = find_avatar(self.avatar)
-        avatar = Avatar.load(file).for_inference().to(choose_device(self.device))
+        avatar = Avatar.load(file).for_inference().to(choose_device(self.fitting.device))
         names = None if avatar.landmarks is None else avatar.landmarks.names
         with contextlib.closing(open_sequence(self.sequence, names)) as sequence:
             fitted = FittedFrames.begun(self.out, self._about(file))
@@ -84,7 +79,7 @@ class FitSequence:
     def _about(self, avatar: Path) -> str:
         """Names what is fitted to what, and how."""
         files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in self._files(avatar)]
-        about = json.dumps([files, self.iterations, self.prior_weight, self.likelihood, self.edges])
+        about = json.dumps([files, to_json(replace(self.fitting, device="auto"))])
         return hashlib.sha256(about.encode()).hexdigest()[:12]
 
     def _files(self, avatar: Path) -> Iterator[Path]:
@@ -96,15 +91,9 @@ class FitSequence:
         """Fits frame after frame, the first one from where the config starts; yields how many are done."""
         for index in range(len(fitted.codes), sequence.length):
             observation = observation_of(sequence.frame(index), avatar)
-            config = config_for(
-                observation,
-                avatar,
-                likelihood=self.likelihood,
-                iterations=self.iterations,
-                prior_weight=self.prior_weight,
-                edges=self.edges,
-            )
-            *_, last = fit(avatar, observation, config, z0=fitted.codes[-1] if fitted.codes else None)
+            config = self.fitting.config(observation, avatar)
+            start = fitted.codes[-1] if fitted.codes else None
+            *_, last = fit(avatar, observation, config, z0=start, seed=self.fitting.seed)
             fitted.add(last)
             yield len(fitted.codes)
 

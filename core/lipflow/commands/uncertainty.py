@@ -37,26 +37,25 @@ class Uncertainty(FitInput):
     """Also fit from so many starts, and gather what they find into modes."""
 
     def run(self) -> None:
-        avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.device))
+        avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.fitting.device))
         observation = self._observation(avatar)
-        config = self._config(observation, avatar)
+        config = self.fitting.config(observation, avatar)
         sampling = PosteriorConfig.for_observation(observation)
         sampling = sampling if self.samples is None else replace(sampling, samples=self.samples)
         problem = make_problem(avatar, observation, config)
+        seed = self.fitting.seed
         fitted: FitState = follow(
-            fit(avatar, observation, config, seed=self.seed), "fit", "it", lambda s: (s.iteration, config.iterations)
+            fit(avatar, observation, config, seed=seed), "fit", "it", lambda s: (s.iteration, config.iterations)
         )
         z = torch.from_numpy(fitted.z).to(problem.mu)
-        states: Generator[PosteriorState, None, Posterior] = sample_posterior(problem, z, sampling, seed=self.seed)
+        states: Generator[PosteriorState, None, Posterior] = sample_posterior(problem, z, sampling, seed=seed)
         posterior = follow(states, "posterior", "step", lambda s: (s.done, s.total))
-        probing = ProbeConfig(seed=self.seed)
+        probing = ProbeConfig(seed=seed)
         seen = follow(probe(problem, z, probing), "probe", "step", lambda s: (s.done, s.total))
         modes: tuple[Mode, ...] = ()
         if self.starts > 0:
             many = ModesConfig(starts=self.starts, fit=config)
-            search: Generator[ModesState, None, tuple[Mode, ...]] = find_modes(
-                avatar, observation, many, seed=self.seed
-            )
+            search: Generator[ModesState, None, tuple[Mode, ...]] = find_modes(avatar, observation, many, seed=seed)
             modes = follow(search, "modes", "fit", lambda s: (s.start + 1, s.starts))
             arrays = {"codes": np.stack([m.state.z for m in modes]), "weights": np.array([m.weight for m in modes])}
             _write(self.out / "modes.npz", arrays)
