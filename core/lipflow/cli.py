@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -101,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"lipflow: {_in_one_line(said.getvalue())}; see {_help(arguments)}\n")
         return 2
+    except BrokenPipeError:  # whoever reads the help has read enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        return 0
     try:
         command.run()
     except InputError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +166,12 @@ def test_options_that_do_not_apply_are_refused(
     assert status == 2
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "fit").exists()
+
+
+def test_help_may_be_read_in_part() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # as ``| head`` does once it has enough
+    command = [sys.executable, "-m", "lipflow.cli", "fit", "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
