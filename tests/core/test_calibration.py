@@ -166,7 +166,8 @@ def test_what_is_kept_is_read_back():
 
 def test_the_command_fills_the_results(runs, capture_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(PosteriorConfig, "for_observation", staticmethod(lambda observation: QUICK.posterior))
-    (tmp_path / "results.json").write_text(json.dumps({"format": "lipflow-evaluation", "calibration": None}))
+    body = {"format": "lipflow-evaluation", "version": 1, "calibration": None}
+    (tmp_path / "results.json").write_text(json.dumps(body))
     arguments = ["calibrate", str(runs[0].folder), "--capture", str(capture_dir), "--out", str(tmp_path)]
     assert main([*arguments, "--frames", "2"]) == 0
     kept = json.loads((tmp_path / "results.json").read_text())

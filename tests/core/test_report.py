@@ -17,7 +17,8 @@ from lipflow.evaluation.drawing import LOOKS, look_of
 from lipflow.evaluation.exhibits import FILE, Exhibits
 from lipflow.evaluation.figures import calibration_figure
 from lipflow.evaluation.protocols import TABLES
-from lipflow.evaluation.report import markdown_table, read_results, render_report
+from lipflow.evaluation.report import markdown_table, render_report
+from lipflow.evaluation.results_file import read_results
 from lipflow.evaluation.standings import MEASURES, PAPER_ORDER, order_in_the_paper, standing, verdict
 from lipflow.variants import VARIANTS
 from support.example_results import example_results, interval, some_exhibits

@@ -18,7 +18,8 @@ from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, FrameSizes,
 from lipflow.evaluation.judging import judge
 from lipflow.evaluation.making_exhibits import ExhibitPlan, fingerprint, make_exhibits
 from lipflow.evaluation.protocols import TABLES
-from lipflow.evaluation.report import read_results, write_report
+from lipflow.evaluation.report import write_report
+from lipflow.evaluation.results_file import read_results
 from lipflow.evaluation.runs import AVATAR, Run
 from lipflow.serial import config_hash
 from lipflow.training import Training

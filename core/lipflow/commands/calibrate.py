@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from lipflow.checks import InputError
-from lipflow.commands.evaluate import RESULTS, frames_of, run_folders
+from lipflow.commands.evaluate import frames_of, run_folders
 from lipflow.commands.progress import follow
 from lipflow.evaluation.calibration import FILE, FORMAT, VERSION, CalibrationConfig, calibrate_run, entries
 from lipflow.evaluation.frames import FrameCounts
+from lipflow.evaluation.results_file import RESULTS, read_results
 from lipflow.evaluation.runs import Run
 from lipflow.files import write_json
 
@@ -35,7 +34,8 @@ class Calibrate:
 
     def run(self) -> None:
         runs = [Run.open(folder) for given in self.runs for folder in run_folders(given)]
-        results = self._results()
+        there = (self.out / RESULTS).exists()
+        results = read_results(self.out / RESULTS) if there else None  # refused before anything is judged
         frames = frames_of(runs, self.capture, FrameCounts(test=max(FrameCounts.test, self.frames)))
         config = CalibrationConfig(frames=self.frames, seed=self.seed)
         judged = []
@@ -53,16 +53,3 @@ class Calibrate:
             about = f"sd {entry['std_mm']:.2f} mm, error {entry['error_mm']:.2f} mm, {ess} effective draws"
             sys.stdout.write(f"{entry['title']:<56} {shares}   {about}\n")
         sys.stdout.write(f"{self.out / FILE}\n")
-
-    def _results(self) -> dict[str, object] | None:
-        """The results that lie in --out; None where there are none."""
-        path = self.out / RESULTS
-        if not path.exists():
-            return None
-        try:
-            body = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"results {path}", expected="JSON", got=" ".join(str(error).split())) from error
-        if not isinstance(body, dict) or body.get("format") != "lipflow-evaluation":
-            raise InputError(f"results {path}", expected="what `lipflow evaluate` wrote", got="another file")
-        return body

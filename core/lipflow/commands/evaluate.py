@@ -19,12 +19,11 @@ from lipflow.evaluation.evaluating import FRAMES, EvaluationConfig
 from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
 from lipflow.evaluation.judging import write_records
 from lipflow.evaluation.many_runs import check_runs, evaluate_runs
+from lipflow.evaluation.results_file import RESULTS
 from lipflow.evaluation.runs import Run
 from lipflow.evaluation.tables import all_records, results
 from lipflow.files import write_json
 from lipflow.runs import AVATAR, RECORD
-
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from lipflow.checks import InputError
+from lipflow.evaluation.results_file import RESULTS, read_results
 from lipflow.files import replacing
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -30,7 +31,7 @@ class Report:
     def run(self) -> None:
         # matplotlib is loaded only where something is drawn
         from lipflow.evaluation.exhibits import FILE, Exhibits
-        from lipflow.evaluation.report import REPORT, RESULTS, markdown_table, read_results, save_report
+        from lipflow.evaluation.report import REPORT, markdown_table, save_report
 
         results = read_results(self.folder / RESULTS)
         written: list[Path] = []

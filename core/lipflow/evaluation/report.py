@@ -5,7 +5,6 @@ Every figure in it is read from the results; the exhibits add pictures, curves a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -30,22 +29,21 @@ from lipflow.evaluation.making_exhibits import ExhibitPlan, ExhibitProgress, fin
 from lipflow.evaluation.protocols import OF_DRIVING
 from lipflow.evaluation.report_tables import (
     amount,
-    check_results,
     lead,
     markdown_table,
     revision,
     sentences,
     table_row,
 )
+from lipflow.evaluation.results_file import RESULTS, check_results
 from lipflow.evaluation.runs import Run
 from lipflow.evaluation.standings import MEASURES, Json, standing, told
 from lipflow.files import replacing, write_json
 from lipflow.priors.base import SIGMA_CAP
 from lipflow.variants import VARIANTS
 
-__all__ = ["markdown_table", "read_results", "render_report", "save_report", "write_report"]
+__all__ = ["markdown_table", "render_report", "save_report", "write_report"]
 
-RESULTS = "results.json"
 REPORT = "report.html"
 _SIGMAS = {"one": "fixed at 1", "below-one": "learned, below 1", "multiface": "learned, damped"}
 _NEAR_CAP = 0.6  # of the cap: a mean over dimensions so high has most of them at it
@@ -93,21 +91,6 @@ def _kept(path: Path, source: str) -> Exhibits | None:
     except InputError:
         return None
     return exhibits if exhibits.source == source else None
-
-
-def read_results(path: Path) -> Json:
-    """Read a results.json.
-
-    Raises:
-        InputError: if there is none, or it is another kind of file.
-    """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        got = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise InputError(f"results {path}", expected="what `lipflow evaluate` wrote", got=got) from error
-    check_results(results)
-    return results
 
 
 def render_report(results: Json, exhibits: Exhibits) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lipflow.checks import InputError
 from lipflow.evaluation.drawing import look_of
+from lipflow.evaluation.results_file import check_results
 from lipflow.evaluation.standings import MEASURES, Json, Measure, order_in_the_paper, standing, told, verdict
 
-FORMAT, VERSION = "lipflow-evaluation", 1
 METHODS = {
     "fit": "fitted",
     "fit-n01": "fitted under N(0, I)",
@@ -18,13 +17,6 @@ METHODS = {
     "mean-frame": "mean of the training frames",
     "recorded": "on the tracked mesh: the ceiling",
 }
-
-
-def check_results(results: Json) -> None:
-    """Raises InputError unless these are an evaluation's results that this version reads."""
-    found = (results.get("format"), results.get("version")) if isinstance(results, dict) else (type(results).__name__,)
-    if found != (FORMAT, VERSION):
-        raise InputError("results.json", expected=f"{FORMAT} {VERSION}", got=" ".join(map(str, found)))
 
 
 def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:

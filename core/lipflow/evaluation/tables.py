@@ -16,13 +16,13 @@ from lipflow.evaluation.frames import EvaluationFrames
 from lipflow.evaluation.impoverished import LEVELS, Level
 from lipflow.evaluation.judging import Record, Surface, judge_surface, mean_frame, read_records, recorded
 from lipflow.evaluation.protocols import TABLES, Row, Table, rows_of
+from lipflow.evaluation.results_file import FORMAT, VERSION
 from lipflow.evaluation.runs import Run
 from lipflow.fitting import FitConfig
 from lipflow.rendering import make_renderer
 from lipflow.serial import to_json
 from lipflow.training_start import provenance
 
-FORMAT, VERSION = "lipflow-evaluation", 1
 METRICS = ("psnr", "ssim", "geom", "geom_mm")
 FIT_FIELDS = (
     "optimiser",
