@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lipflow.capture.base import SPLITS
 from lipflow.capture.synthetic.expressions import SEGMENTS, Segment, units_of
 from lipflow.capture.synthetic.head import Expression
 from lipflow.capture.synthetic.shading import Mood
@@ -23,7 +24,6 @@ Curve = npt.NDArray[np.float64]
 FRAME_RATE = 30  # frame numbers a second
 _BLINKS = [UNIT_INDEX["eyeBlinkLeft"], UNIT_INDEX["eyeBlinkRight"]]
 _LOOKS = [UNIT_INDEX[f"eyeLook{way}{side}"] for way in ("Up", "Down", "In", "Out") for side in ("Left", "Right")]
-_PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def share_out(frames: int) -> list[int]:
         return _apportion(frames - len(SEGMENTS), seconds, np.ones(len(SEGMENTS), int))
     # Too few for every segment: some of each part, spread over its segments.
     counts = np.zeros(len(SEGMENTS), int)
-    members = {part: [i for i, segment in enumerate(SEGMENTS) if segment.part == part] for part in _PARTS}
+    members = {part: [i for i, segment in enumerate(SEGMENTS) if segment.part == part] for part in SPLITS}
     wanted = {"test": min(round(0.15 * frames) or 1, len(members["test"])) if frames > 2 else 0}
     wanted["val"] = min(round(0.1 * frames) or 1, len(members["val"])) if frames > 1 else 0
     wanted["train"] = min(frames - wanted["test"] - wanted["val"], len(members["train"]))

@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +25,7 @@ from PIL import Image
 
 from lipflow.capture.synthetic.units import UNITS
 from lipflow.checks import InputError
+from lipflow.files import replacing
 
 WHEEL_VERSION = "0.6.2"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
@@ -74,11 +73,8 @@ def extract_rig(wheel: Path, out: Path) -> None:
     from lipflow.capture.synthetic.rig_build import build_rig
 
     arrays = build_rig(read_wheel(wheel))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=out.parent, suffix=".part", delete=False) as part:
-        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-    os.chmod(part.name, 0o644)
-    os.replace(part.name, out)
+    with replacing(out) as beside:
+        np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
 
 
 def verify_wheel(wheel: Path) -> None:
