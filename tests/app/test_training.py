@@ -16,12 +16,13 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
-from lipflow.runs import AVATAR, CHECKPOINT, CODES, RECORD, SAMPLE, holder
+from lipflow.runs import AVATAR, CHECKPOINT, CODES, RECORD, SAMPLE, Holder, holder
 from lipflow.serial import to_json
 from lipflow.training_config import TrainConfig
 from lipflow.variants import VARIANTS
 from lipflow_studio.document import Status
 from lipflow_studio.panels.train_panel import TrainPanel, help_of
+from lipflow_studio.parts import training as training_part
 from lipflow_studio.parts.training import Training
 from lipflow_studio.run_watch import OUTPUT, RunState, last_line, last_words
 from lipflow_studio.session import Session
@@ -210,6 +211,26 @@ class TestRuns:
         assert training.session.problem is None
         training.resume(str(folder))
         assert training._process is not None
+
+    def test_one_that_is_about_to_rest_is_asked_for_its_first_checkpoint(
+        self, qtbot: QtBot, training: Training, fake: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Holder | None] = []
+        monkeypatch.setattr(training_part, "load_model", lambda job, name, held, device: asked.append(held))
+        training.set_form(steps=100_000)
+        training.start()
+        folder = training.job().folder
+        wait_for(qtbot, lambda: holder(folder) is not None)
+        training._process[1].paused = True  # as at once after the click; the process is in a step yet
+        wait_for(qtbot, lambda: states(training) == [RunState.PAUSED])
+        training.use(str(folder))
+        wait_for(qtbot, lambda: len(asked) == 1)
+        (folder / CHECKPOINT).write_text("saved before it rests")
+        training.use(str(folder))
+        wait_for(qtbot, lambda: len(asked) == 2)
+        assert asked[0] is not None
+        assert asked[1] is None
+        training.stop(str(folder))
 
     def test_a_failure_is_said_once_and_the_next_run_begins(self, qtbot: QtBot, training: Training, fake: None) -> None:
         training.set_form(steps=13)

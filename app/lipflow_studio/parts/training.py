@@ -194,8 +194,8 @@ class Training(Part):
             self.session.report(error)
             return
         name, device = f"{run.config.variant} {run.capture} {run.config.seed}", self.session.device
-        paused = run.state is RunState.PAUSED
-        runs_in = None if paused else holder(path)
+        rests = run.state is RunState.PAUSED and (path / CHECKPOINT).is_file()  # it saves before it rests
+        runs_in = None if rests else holder(path)
 
         def load() -> Any:
             return load_model(job, name, runs_in, device)
