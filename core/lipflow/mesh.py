@@ -75,23 +75,35 @@ class Topology:
                 raise InputError(
                     f"mesh {path}, line {number}", expected="v x y z, vt u v or f v/vt v/vt v/vt", got=repr(line[:60])
                 ) from error
-        topology = Topology.checked(faces, uv, uv_faces, len(vertices), what=f"mesh {path}")
+        topology = Topology.checked(faces, uv, uv_faces, len(vertices), what=f"mesh {path}", first=1)
         points = np.asarray(vertices, dtype=np.float32)
-        if points.shape != (len(vertices), 3) or not np.isfinite(points).all():
-            raise InputError(f"mesh {path}", expected="finite x y z for each vertex", got="something else")
+        astray = np.flatnonzero(~np.isfinite(points).all(1))
+        if len(astray):
+            got = f"{points[astray[0]].tolist()} at vertex {astray[0] + 1}"
+            raise InputError(f"mesh {path}", expected="finite x y z", got=got)
         return topology, points
 
     @staticmethod
-    def checked(faces: object, uv: object, uv_faces: object, vertex_count: int, *, what: str = "topology") -> Topology:
-        """A topology from arrays of unknown origin, with every index checked."""
+    def checked(
+        faces: object, uv: object, uv_faces: object, vertex_count: int, *, what: str = "topology", first: int = 0
+    ) -> Topology:
+        """A topology from arrays of unknown origin, with every index checked; people count from ``first``."""
         try:
             f, u, g = np.asarray(faces, np.int32), np.asarray(uv, np.float32), np.asarray(uv_faces, np.int32)
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(what, expected="lists of indices and coordinates", got=error) from error
-        if f.ndim != 2 or f.shape[1:] != (3,) or g.shape != f.shape or u.ndim != 2 or u.shape[1:] != (2,):
+        if f.ndim != 2 or f.shape[1:] != (3,) or not len(f) or g.shape != f.shape or u.ndim != 2 or u.shape[1:] != (2,):
             raise InputError(what, expected="textured triangles (f v/vt)", got=f"{f.shape}, {u.shape}, {g.shape}")
-        if f.min() < 0 or f.max() >= vertex_count or g.min() < 0 or g.max() >= len(u) or not np.isfinite(u).all():
-            raise InputError(what, expected=f"indices within {vertex_count} vertices and {len(u)} uv", got="others")
+        for name, ids, count in (("vertices", f, vertex_count), ("texture coordinates", g, len(u))):
+            astray = np.argwhere((ids < 0) | (ids >= count))
+            if len(astray):
+                triangle, corner = astray[0]
+                got = f"{ids[triangle, corner] + first} in triangle {triangle + 1}"
+                raise InputError(what, expected=f"{name} {first} to {count - 1 + first}", got=got)
+        unusable = np.flatnonzero(~np.isfinite(u).all(1))
+        if len(unusable):
+            got = f"{u[unusable[0]].tolist()} as number {unusable[0] + 1}"
+            raise InputError(what, expected="finite texture coordinates", got=got)
         return Topology(f, u, g, vertex_count)
 
     def save_obj(self, path: Path, vertices: FloatArray) -> None:

@@ -264,7 +264,7 @@ def test_a_face_that_points_nowhere_is_refused(avatar: Avatar, tmp_path: Path) -
     tensors, body = read(path)
     tensors["topology/faces"] = torch.full_like(tensors["topology/faces"], 60000)
     save_file(tensors, path, metadata={"lipflow": json.dumps(body)})
-    refuse(path, "indices within 154 vertices")
+    refuse(path, "vertices 0 to 153, got 60000 in triangle 1")
 
 
 def refuse(path: Path, text: str = "") -> None:

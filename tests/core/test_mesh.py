@@ -1,6 +1,7 @@
 """Topology, seams, landmarks and the similarity alignment."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -69,6 +70,23 @@ def test_a_bad_obj_is_one_clear_line(tmp_path, text):
     with pytest.raises(InputError, match="expected") as caught:
         Topology.from_obj(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        ("f 9/1 1/1 2/2\n", "expected vertices 1 to 4, got 9 in triangle 3"),
+        ("f 1/1 2/2 3/7\n", "expected texture coordinates 1 to 5, got 7 in triangle 3"),
+        ("f 1/1 2/2 0/3\n", "expected vertices 1 to 4, got 0 in triangle 3"),
+        ("v 0 nan 1\n", "expected finite x y z, got [0.0, nan, 1.0] at vertex 5"),
+        ("vt inf 0\n", "expected finite texture coordinates, got [inf, 0.0] as number 6"),
+    ],
+)
+def test_a_bad_obj_says_where(tmp_path, added, told):
+    path = tmp_path / "bad.obj"
+    path.write_text(TWO_TRIANGLES + added)
+    with pytest.raises(InputError, match=re.escape(told)):
+        Topology.from_obj(path)
 
 
 @settings(max_examples=60, deadline=None)
