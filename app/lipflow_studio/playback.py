@@ -22,6 +22,7 @@ class Playback(QObject):
     is fitted from the face before it."""
 
     changed = Signal(bool)
+    taken_back = Signal()  # undo stopped it: what was asked for is not wanted any more
 
     def __init__(self, session: Session, go_on: Callable[[], bool], parent: QObject | None = None) -> None:
         """
@@ -36,6 +37,8 @@ class Playback(QObject):
         self._runs = itertools.count()
         self._run = 0
         self._shown_at = 0.0
+        self._place = session.undo_stack.index()
+        session.undo_stack.indexChanged.connect(self._follow_undo)
 
     def put(self, on: bool) -> None:
         """Begin, or stop where it is."""
@@ -50,6 +53,12 @@ class Playback(QObject):
         """Make a frame of what is called ``name`` the observation, as a step of the run."""
         self.rest()
         self._session.edit(f"play {name}", ("playback", id(self), self._run), **changes)
+
+    def _follow_undo(self, place: int) -> None:
+        back, self._place = place < self._place, place
+        if back and self.on:
+            self.put(False)
+            self.taken_back.emit()
 
     def rest(self) -> None:
         """A frame was shown: it has its time from now on."""

@@ -195,6 +195,16 @@ class TestPlaying:
         session.redo()
         assert part.frame == FRAMES - 1
 
+    def test_undo_stops_it_and_nothing_comes_after(self, qtbot: QtBot, part: Sequences) -> None:
+        session, steps = part.session, part.session.undo_stack.count()
+        part.play()
+        wait_for(qtbot, lambda: part.frame == 1)
+        session.undo()
+        assert not part.playing
+        qtbot.wait(300)
+        assert part.frame == 0
+        assert (session.undo_stack.index(), session.undo_stack.count()) == (steps, steps + 1)
+
     def test_two_runs_are_two_steps(self, qtbot: QtBot, part: Sequences) -> None:
         steps = part.session.undo_stack.count()
         for stop in (2, 4):

@@ -79,6 +79,7 @@ class Captures(Part):
         self.checked: Checked | None = None
         self._playback = Playback(session, self._go_on, self)
         self._playback.changed.connect(self.playing_changed)
+        self._playback.taken_back.connect(self._want_none)
         self._capture: MultifaceCapture | None = None
         self._thumbnails: OrderedDict[FrameId, ByteArray | None] = OrderedDict()
         self._made: deque[tuple[FrameId, ByteArray | None]] = deque()
@@ -302,6 +303,9 @@ class Captures(Part):
             if worker is not None:
                 worker.ask_to_stop()
                 self._retired.append(worker)
+
+    def _want_none(self) -> None:
+        self._wanted = None
 
     def _ask(self, id: FrameId) -> None:
         session, info = self.session, self.info

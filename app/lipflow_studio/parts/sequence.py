@@ -59,6 +59,7 @@ class Sequences(Part):
         self.loop = False
         self.playback = Playback(session, self._go_on, self)
         self.playback.changed.connect(self.playing_changed)
+        self.playback.taken_back.connect(self._want_none)
         self._reader: Worker[Wanted, Read] | None = None
         self._retired: list[Worker[Any, Any]] = []
         self._sequence: FrameSequence | None = None
@@ -216,6 +217,9 @@ class Sequences(Part):
             put_headset(self.session, text, opened.given, opened.avatar, opened.about)
         else:
             self.session.edit(text, restart=True, **self._changes(opened.given))
+
+    def _want_none(self) -> None:
+        self._asked = None
 
     def _ask(self, index: int, gesture: Hashable = None) -> bool:
         """Let a frame be read; whether it can be."""
