@@ -102,7 +102,8 @@ def synthesize(
     """Record the subject into the folder ``out``; run it again to go on where it was stopped.
 
     Files appear in one step each, so a killed run leaves no half file; a frame with all its files is left as it is.
-    The same config gives the same bytes, whatever the number of ``workers`` (threads, by default one a core).
+    The same config gives the same bytes, whatever the number of ``workers`` (threads, by default one a core); with
+    another number of threads in the linear algebra below numpy, positions may differ in their last bit.
 
     Raises:
         InputError: if the config is out of range, or ``out`` holds a recording of another config.
