@@ -36,8 +36,9 @@ def test_there_is_something_to_check() -> None:
     assert len(FILES) > 10
 
 
-def test_the_library_s_map_names_everything_that_is_there() -> None:
-    shown = ast.get_docstring(ast.parse((CORE / "__init__.py").read_text())) or ""
-    there = {path.stem for path in CORE.glob("*.py")} | {path.parent.name for path in CORE.glob("*/__init__.py")}
+@pytest.mark.parametrize("folder", [CORE, CORE / "evaluation"], ids=lambda folder: folder.name)
+def test_a_map_names_everything_that_is_there(folder: Path) -> None:
+    shown = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    there = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
     named = {name for name in there if f"``{name}``" in shown}
     assert there - named == {"__init__", *(name for name in there if name.startswith("export_"))}
