@@ -58,20 +58,28 @@ def _crossing(pixels, n, i, j, along, place):  # type: ignore[no-untyped-def]
 
 
 @helper
+def _distance_to_edge(xi, yi, xj, yj):  # type: ignore[no-untyped-def]
+    """How far along the x axis an edge crosses it; -inf if it does not. Free of branches, which nothing could predict."""
+    at = xi - yi * (xj - xi) / (yj - yi)
+    return at if (yi <= 0.0) != (yj <= 0.0) else -np.inf
+
+
+@helper
 def _exit_edge(n, t, entered, along, position, place, direction, pixels, faces):  # type: ignore[no-untyped-def]
-    """The edge (not ``entered``) through which the way from a pixel to the next leaves triangle t; -1 if none.
+    """The edge (not ``entered``) through which the way from a pixel to the next leaves triangle t.
 
     Returns:
-        the edge as 3 · t + k, its distance from the pixel and its slope.
+        the edge as 3 · t + k and its distance from the pixel, -inf if there is none.
     """
-    best, best_distance, best_slope = -1, -np.inf, 0.0
-    for k in range(3):
-        i, j = faces[t, (k + 1) % 3], faces[t, (k + 2) % 3]
-        found, at, _, slope = _crossing(pixels, n, i, j, along, place)
-        distance = (at - position) * direction
-        if found and 3 * t + k != entered and distance > best_distance:
-            best, best_distance, best_slope = 3 * t + k, distance, slope
-    return best, best_distance, best_slope
+    a, b, c, across = faces[t, 0], faces[t, 1], faces[t, 2], 1 - along
+    xa, ya = (pixels[n, a, along] - position) * direction, pixels[n, a, across] - place
+    xb, yb = (pixels[n, b, along] - position) * direction, pixels[n, b, across] - place
+    xc, yc = (pixels[n, c, along] - position) * direction, pixels[n, c, across] - place
+    best, distance = 3 * t, _distance_to_edge(xb, yb, xc, yc) if entered != 3 * t else -np.inf
+    other = _distance_to_edge(xc, yc, xa, ya) if entered != 3 * t + 1 else -np.inf
+    best, distance = (3 * t + 1, other) if other > distance else (best, distance)
+    other = _distance_to_edge(xa, ya, xb, yb) if entered != 3 * t + 2 else -np.inf
+    return (3 * t + 2, other) if other > distance else (best, distance)
 
 
 @helper
@@ -91,18 +99,19 @@ def _blend_of_pair(n, t, x, y, along, direction, points, pixels, faces, twins, n
     for _ in range(MOST_STEPS):
         if not _in_front(n, t, points, faces, near):
             return 0.0, -1
-        edge, distance, slope = _exit_edge(n, t, entered, along, position, place, direction, pixels, faces)
-        if edge < 0 or not (-TOLERANCE < distance < 1.0 + TOLERANCE):
+        edge, distance = _exit_edge(n, t, entered, along, position, place, direction, pixels, faces)
+        if not (-TOLERANCE < distance < 1.0 + TOLERANCE):
             return 0.0, -1
         k, entered = edge % 3, twins[edge]
+        i, j = faces[t, (k + 1) % 3], faces[t, (k + 2) % 3]
         if entered >= 0:
-            i, j = faces[t, (k + 1) % 3], faces[t, (k + 2) % 3]
             beyond = faces[entered // 3, entered % 3]
             t = entered // 3
             if _side(pixels, n, i, j, beyond) * _side(pixels, n, i, j, faces[edge // 3, k]) <= 0.0:
                 continue
             if not _in_front(n, t, points, faces, near):
                 return 0.0, -1
+        slope = (pixels[n, j, along] - pixels[n, i, along]) / (pixels[n, j, 1 - along] - pixels[n, i, 1 - along])
         return (0.5 - min(max(distance, 0.0), 1.0), edge) if abs(slope) <= 1.0 else (0.0, -1)
     return 0.0, -1
 
