@@ -98,7 +98,7 @@ def embedded(avatar_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(autouse=True)
 def wide_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random decoders were trained on nothing: they are as good anywhere."""
-    monkeypatch.setattr(lipflow.reach, "MARGIN", 300.0)
+    monkeypatch.setattr(lipflow.reach, "MARGIN", 30000.0)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def _crossing(pixels, n, i, j, along, place):  # type: ignore[no-untyped-def]
 
 @helper
 def _distance_to_edge(xi, yi, xj, yj):  # type: ignore[no-untyped-def]
-    """How far along the x axis an edge crosses it; -inf if it does not. Free of branches, which nothing could predict."""
+    """How far along the x axis an edge crosses it; -inf if it does not. No branches: nothing could predict them."""
     at = xi - yi * (xj - xi) / (yj - yi)
     return at if (yi <= 0.0) != (yj <= 0.0) else -np.inf
 
