@@ -30,6 +30,19 @@ def test_coverage_follows_an_edge_between_two_pixels() -> None:
         assert float(mask[5, 4]) == 1  # the diagonal inside is no silhouette
 
 
+def test_a_surface_ends_alike_however_it_is_cut_into_triangles() -> None:
+    """Also where it ends just beyond a pixel: that pixel is blended with what lies behind, not with its own side."""
+    texture = torch.linspace(0, 1, 8).expand(1, 1, 8, 8)
+    corners = [[2.3, 2], [9.4, 2], [10.03, 2], [10.03, 8], [9.4, 8], [2.3, 8]]
+    cuts = [[0, 2, 3], [0, 3, 5]], [[0, 1, 4], [0, 4, 5], [1, 2, 3], [1, 3, 4]]
+    images = []
+    for faces in cuts:
+        topology, vertices = plane(corners, faces)
+        images.append(CpuRenderer(topology, silhouette=True).render(vertices[None], texture, flat_camera((14, 14))))
+    torch.testing.assert_close(images[1].rgb, images[0].rgb, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(images[1].mask, images[0].mask)
+
+
 @pytest.mark.parametrize("rows", [16, 60])
 def test_the_gradient_of_the_area_is_its_slope(rows: int) -> None:
     """Also with triangles that are narrower than a pixel at the outline."""

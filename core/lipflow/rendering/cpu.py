@@ -48,6 +48,11 @@ class MeshTables:
         return cpu_silhouette.twin_edges(self.faces)
 
     @cached_property
+    def beyond(self) -> npt.NDArray[np.int32]:
+        """The triangle beyond each edge, [3 F] (see ``cpu_silhouette``)."""
+        return cpu_silhouette.neighbours(self.faces, self.twins)
+
+    @cached_property
     def _groups(self) -> dict[int, tuple[npt.NDArray[np.int32], ...]]:
         return {}
 
@@ -301,6 +306,8 @@ class Pairs:
         near: float,
     ) -> Pairs:
         views, height, width = index.shape
+        facing = np.empty((views, len(mesh.faces)), np.uint8)
+        cpu_silhouette.find_facing(pixels, mesh.faces, facing)
         shape = views, height, 2 * width
         pairs = Pairs(
             np.empty((views, height), np.int32),
@@ -315,6 +322,8 @@ class Pairs:
             pixels,
             mesh.faces,
             mesh.twins,
+            mesh.beyond,
+            facing,
             near,
             pairs.counts,
             pairs.places,

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from lipflow.rendering.cpu_kernels import SETUP_CHUNKS
 from lipflow.rendering.threads import helper, kernel
 
 TOLERANCE = 1 / 16  # pixels by which an edge may pass beyond the two centres and still count
@@ -33,6 +34,12 @@ def twin_edges(faces: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     twins = np.full(faces.size, -1, np.int32)
     twins[shared] = shared[:, ::-1]
     return twins
+
+
+def neighbours(faces: npt.NDArray[np.int32], twins: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """The triangle beyond each 3 · triangle + edge, [3 F]; -1 where there is none, or it is turned the other way."""
+    start, end = faces[:, [1, 2, 0]].reshape(-1), faces[:, [2, 0, 1]].reshape(-1)
+    return np.where((twins >= 0) & (start[twins] == end), twins // 3, -1).astype(np.int32)
 
 
 @helper
@@ -88,8 +95,10 @@ def _in_front(n, t, points, faces, near):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _blend_of_pair(n, t, x, y, along, direction, points, pixels, faces, twins, near):  # type: ignore[no-untyped-def]
+def _blend_of_pair(n, t, far, x, y, along, direction, points, pixels, faces, twins, near):  # type: ignore[no-untyped-def]
     """0.5 minus the distance from the nearer triangle's pixel (x, y) to the silhouette, and its edge or -1.
+
+    ``far`` is the triangle of the other pixel: there is no silhouette on a way that reaches it.
 
     Seen edge-on, triangles are narrower than a pixel: the way goes on through them until an edge is a silhouette,
     which is where the triangle beyond lies on the same side of the edge.
@@ -108,6 +117,8 @@ def _blend_of_pair(n, t, x, y, along, direction, points, pixels, faces, twins, n
             beyond = faces[entered // 3, entered % 3]
             t = entered // 3
             if _side(pixels, n, i, j, beyond) * _side(pixels, n, i, j, faces[edge // 3, k]) <= 0.0:
+                if t == far:
+                    return 0.0, -1
                 continue
             if not _in_front(n, t, points, faces, near):
                 return 0.0, -1
@@ -117,8 +128,22 @@ def _blend_of_pair(n, t, x, y, along, direction, points, pixels, faces, twins, n
 
 
 @kernel
-def find_blends(index, depth, points, pixels, faces, twins, near, counts, places, blends, owners):  # type: ignore[no-untyped-def]
-    """List the pairs to be blended, from the hard image's index and depth."""
+def find_facing(pixels, faces, facing):  # type: ignore[no-untyped-def]
+    """Which way the triangles are turned in the picture: facing u8 [B, F]."""
+    views, triangles = facing.shape
+    for task in prange(views * SETUP_CHUNKS):
+        n, chunk = task // SETUP_CHUNKS, task % SETUP_CHUNKS
+        for t in range(triangles * chunk // SETUP_CHUNKS, triangles * (chunk + 1) // SETUP_CHUNKS):
+            facing[n, t] = _side(pixels, n, faces[t, 0], faces[t, 1], faces[t, 2]) > 0.0
+
+
+@kernel
+def find_blends(index, depth, points, pixels, faces, twins, beyond, facing, near, counts, places, blends, owners):  # type: ignore[no-untyped-def]
+    """List the pairs to be blended, from the hard image's index and depth.
+
+    Between neighbouring triangles (``beyond`` i32 [3 F]) that are turned the same way there is no silhouette: most
+    pairs are passed over so.
+    """
     views, height, width = index.shape
     for task in prange(views * height):
         n, y = task // height, task % height
@@ -131,9 +156,12 @@ def find_blends(index, depth, points, pixels, faces, twins, near, counts, places
                 t0, t1 = index[n, y, x], index[n, y1, x1]
                 if t0 == t1:
                     continue
+                is_next = t0 >= 0 and (t1 == beyond[3 * t0] or t1 == beyond[3 * t0 + 1] or t1 == beyond[3 * t0 + 2])
+                if is_next and t1 >= 0 and facing[n, t0] == facing[n, t1]:
+                    continue
                 first_owns = t1 < 0 or (t0 >= 0 and depth[n, y, x] <= depth[n, y1, x1])
-                t, px, py, direction = (t0, x, y, 1.0) if first_owns else (t1, x1, y1, -1.0)
-                blend, edge = _blend_of_pair(n, t, px, py, along, direction, points, pixels, faces, twins, near)
+                t, far, px, py, direction = (t0, t1, x, y, 1.0) if first_owns else (t1, t0, x1, y1, -1.0)
+                blend, edge = _blend_of_pair(n, t, far, px, py, along, direction, points, pixels, faces, twins, near)
                 if edge >= 0:
                     places[n, y, count], owners[n, y, count] = 2 * x + along, edge
                     blends[n, y, count] = np.float32(blend * direction)
