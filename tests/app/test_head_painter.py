@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QFontMetricsF, QImage, QPainter
 
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
@@ -19,6 +19,7 @@ from lipflow_studio.heat import Heat
 from lipflow_studio.look import BACKGROUNDS, LIGHTS, MODES, Look
 from lipflow_studio.normals import VertexNormals
 from lipflow_studio.orbit import Orbit, framing
+from lipflow_studio.views.head_overlay import _paint_scale
 from lipflow_studio.views.head_painter import HeadPainter, Part, scale_colours
 from lipflow_studio.views.head_shaders import PASSES
 
@@ -262,3 +263,19 @@ def test_projected_points_are_where_they_are_drawn(face: HeadPainter, info: Avat
     seen = orbit.projected(info.vertices, WIDTH, HEIGHT)
     assert seen.min(0) == pytest.approx(lit.min(0)[::-1], abs=1.5)
     assert seen.max(0) == pytest.approx(lit.max(0)[::-1] + 1, abs=1.5)
+
+
+def test_the_colour_scales_card_is_as_wide_as_its_title(face: HeadPainter) -> None:
+    """A title wider than the bar was cut at its end."""
+    widths = []
+    for title in ("Short", "Distance to the tracked mesh, and many words more"):
+        image = QImage(600, 400, QImage.Format.Format_RGBA8888)
+        image.fill(0)
+        painter = QPainter(image)
+        metrics = QFontMetricsF(painter.font())
+        _paint_scale(painter, replace(a_heat(np.ones(4)), title=title), 400)
+        painter.end()
+        seen = np.frombuffer(image.constBits(), np.uint8).reshape(400, 600, 4)[..., 3].any(axis=0)
+        widths.append(int(seen.nonzero()[0].max()) - int(seen.nonzero()[0].min()))
+        assert widths[-1] > 0.8 * metrics.horizontalAdvance(title)
+    assert widths[1] > widths[0]

@@ -143,6 +143,7 @@ def _paint_scale(painter: QPainter, heat: Heat, height: int) -> None:
     """A colour bar in mm, in the lower left corner; in a low view without figures, which would lie over the face."""
     low = height < LOW
     wide, thick = LOW_BAR if low else BAR
+    wide = max(wide, _font(painter, 11 if low else 12, bold=True).horizontalAdvance(heat.title))
     edge, padding, line = (EDGE - 4, PADDING - 3, LINE - 2) if low else (EDGE, PADDING, LINE)
     box = QRectF(edge, height - edge - (2 if low else 4) * line - 2 - thick - 2 * padding, wide + 2 * padding, 0)
     box.setBottom(height - edge)
