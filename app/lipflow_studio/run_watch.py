@@ -162,6 +162,7 @@ class _Eye:
         self._steps: dict[Path, tuple[float, int]] = {}
         self._logs: dict[Path, TrainingLog] = {}
         self._view: RunView | None = None
+        self._taken = 0  # records of the log that the view shows
         self._pictured: tuple[float, ...] = ()
 
     def look(self, watch: Watch) -> Seen:
@@ -221,15 +222,16 @@ class _Eye:
         """The view of a run; the same object as before where nothing is new."""
         log, pictured = self._log(folder), tuple(_changed(folder / name) for name in (SAMPLE, CODES, AVATAR))
         old = self._view if self._view is not None and self._view.folder == folder else None
-        new = log.read()
-        curves = log.curves() if old is None or new or len(old.curves) == 0 else old.curves
+        log.read()
+        is_new = old is None or log.taken != self._taken
         if old is not None and pictured == self._pictured:
-            if not new and len(curves) == len(old.curves):
+            if not is_new:
                 return old
             sample, p, q = old.sample, old.p, old.q
         else:
             sample, (p, q) = _sample(folder / SAMPLE), _planes(folder)
-        self._pictured = pictured
+        curves = log.curves() if old is None or is_new else old.curves
+        self._taken, self._pictured = log.taken, pictured
         self._view = RunView(folder, curves, sample, p, q)
         return self._view
 

@@ -52,14 +52,14 @@ class TrainingLog:
         self._folder = folder
         self._offsets: dict[Path, int] = {}
         self._points: dict[str, _Points] = {}
+        self.taken = 0  # records so far: whoever shows the curves can tell by it whether there are new ones
         self._marks: collections.deque[tuple[int, float]] = collections.deque(maxlen=_PACE_MARKS)  # step, wall time
 
-    def read(self) -> bool:
-        """Take in what is new; whether there was anything.
+    def read(self) -> None:
+        """Take in what is new.
 
         A record that is only half there is read when it is whole; what does not parse ends its file.
         """
-        found = False
         for file in sorted(self._folder.glob("events.out.tfevents.*")):
             try:
                 with file.open("rb") as stream:
@@ -70,8 +70,7 @@ class TrainingLog:
             for event, length in _events(data):
                 self._offsets[file] = self._offsets.get(file, 0) + length
                 self._take(event)
-                found = True
-        return found
+                self.taken += 1
 
     def curves(self) -> dict[str, Curve]:
         """Each scalar by its tag, such as "train/loss" or "held-out/start_psnr"."""
