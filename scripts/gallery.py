@@ -83,7 +83,7 @@ HEADSET = do("open_headset_images", [str(path) for path in demo_inputs.headset_i
 def shots(work: Path) -> tuple[Shot, ...]:
     """All rows; ``work`` holds the capture, and what is trained on it."""
     capture = (do("capture.open", str(work / "capture")), LOADED, panel("capture"))
-    form = {"capture": str(work / "capture"), "preset": "tiny", "folder": str(work / "runs"), "steps": 9000}
+    form = {"capture": str(work / "capture"), "preset": "tiny", "folder": str(work / "runs"), "steps": 6000}
     return (
         Shot(
             "keypoints",
