@@ -385,6 +385,30 @@ def test_headset_images_can_be_chosen_only_when_open(
     assert not own_prior.isEnabled()  # keypoints do not drive it
 
 
+def test_fields_that_the_fit_does_not_use_are_off_and_say_why(
+    qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
+) -> None:
+    panel = FitPanel(hmc_session)
+    show(qtbot, panel, 300, 480)
+    edges, tip = panel.choices["edges"], next(row[2] for row in CHOICES if row[0] == "edges")
+    assert hmc_session.source is Source.KEYPOINTS
+    assert not edges.isEnabled()
+    assert edges.toolTip() == f"{tip}\nKeypoints are fitted to without a render"
+    hmc_session.set_fit_config(optimiser="lm")
+    assert not panel.learning_rate.isEnabled()
+    assert "Levenberg–Marquardt" in panel.learning_rate.toolTip()
+    assert panel.hold.isEnabled()
+    hmc_session.open_headset_images([str(p) for p in headset_files])
+    wait_for(qtbot, lambda: hmc_session.headset is not None)
+    assert edges.isEnabled()
+    assert edges.toolTip() == tip
+    assert panel.learning_rate.isEnabled()
+    assert not panel.hold.isEnabled()
+    assert "keypoints" in panel.hold.toolTip().splitlines()[1]
+    hmc_session.set_source("KEYPOINTS")
+    assert not edges.isEnabled()
+
+
 # Head
 
 

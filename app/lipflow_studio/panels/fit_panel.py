@@ -69,7 +69,7 @@ class FitPanel(QWidget):
         super().__init__(parent)
         dressed(self, "panel")
         self._session = session
-        self._config: FitConfig | None = None
+        self._tips: dict[QWidget, str] = {}  # of the fields; those that are off say why, too
         layout = scrolling(self, BESIDE)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(8)
@@ -152,6 +152,7 @@ class FitPanel(QWidget):
 
     def _row(self, grid: QGridLayout, name: str, widget: QWidget) -> None:
         row = grid.rowCount()
+        self._tips[widget] = widget.toolTip()
         text = label(name, "muted", widget.toolTip())
         text.setMinimumWidth(92)
         grid.addWidget(text, row, 0)
@@ -196,7 +197,13 @@ class FitPanel(QWidget):
         info = self._session.avatar_info
         self._offer("optimiser", "lm", source is Source.KEYPOINTS)
         self._offer("prior", "avatar", info is None or drives(source, info))
-        self.hold.setEnabled(source is Source.KEYPOINTS)
+        self._use(self.choices["edges"], source is not Source.KEYPOINTS, "Keypoints are fitted to without a render")
+        self._use(self.hold, source is Source.KEYPOINTS, "There are no keypoints where images are fitted to")
+
+    def _use(self, field: QWidget, on: bool, otherwise: str) -> None:
+        """Whether a field has an effect on the fit; where it has none, its tip says why ``otherwise``."""
+        field.setEnabled(on)
+        field.setToolTip(self._tips[field] if on else f"{self._tips[field]}\n{otherwise}")
 
     def _offer(self, name: str, value: str, on: bool) -> None:
         """Whether one of a field's values can be chosen."""
@@ -219,8 +226,8 @@ class FitPanel(QWidget):
         with QSignalBlocker(self.likelihood):
             self.likelihood.setChecked(config.likelihood)
         self.prior_weight.show_value(config.prior_weight)
-        self.prior_weight.setEnabled(config.likelihood)
-        self.learning_rate.setEnabled(config.optimiser == "adam")
+        self._use(self.prior_weight, config.likelihood, "The likelihood is not used")
+        self._use(self.learning_rate, config.optimiser == "adam", "Levenberg–Marquardt chooses its own steps")
 
     def _show_hold(self, hold: float) -> None:
         self.hold.show_value(hold)
