@@ -97,8 +97,7 @@ class Menus(QObject):
         action.setObjectName(row.name)
         action.setShortcuts([QKeySequence(keys) for keys in row.keys])
         action.setCheckable(row.checked is not None)
-        if row.tip:
-            action.setToolTip(row.tip)
+        action.setToolTip(row.tip)
         action.triggered.connect(lambda: self._run(row))
         self.actions[row.name] = action
         return action
@@ -139,7 +138,8 @@ def _with_suffix(path: str, suggested: str) -> str:
 def _embedded(window: MainWindow, menu: QMenu) -> None:
     menu.clear()
     for name in embedded.embedded_avatars():
-        menu.addAction(name, functools.partial(window.session.open_avatar, name))
+        action = menu.addAction(name, functools.partial(window.session.open_avatar, name))
+        action.setToolTip("Open it in place of the present avatar; this can be undone")
 
 
 def _recent(window: MainWindow, menu: QMenu) -> None:
@@ -173,6 +173,7 @@ def _panels(window: MainWindow, menu: QMenu) -> None:
         action = menu.addAction(dock.windowTitle(), functools.partial(_toggle, window, name, dock))
         action.setCheckable(True)
         action.setChecked(not dock.isHidden())
+        action.setToolTip(f"Show the panel {dock.windowTitle()}, or hide it")
 
 
 def _toggle(window: MainWindow, name: str, dock: QDockWidget) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QSettings, QTimer
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtCore import QPoint, QSettings, QTimer
+from PySide6.QtGui import QAction, QColor, QContextMenuEvent, QImage
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QApplication,
     QComboBox,
     QDialog,
+    QMenu,
     QMessageBox,
     QScrollBar,
     QWidget,
@@ -39,7 +40,9 @@ from lipflow_studio.preferences import Preferences
 from lipflow_studio.questions import Answer, Question
 from lipflow_studio.session import Session
 from lipflow_studio.studio import make_studio
+from lipflow_studio.views.keypoint_view import KeypointView
 from lipflow_studio.widgets.offer import HintBar
+from lipflow_studio.widgets.strip import FittingStrip
 
 MakeWindow = Callable[[Session], MainWindow]
 
@@ -138,6 +141,48 @@ def test_every_button_says_what_it_does(session: Session, make_window: MakeWindo
                 assert field.toolTip() or field.parentWidget().toolTip(), f"{name}: {field.objectName()}"
     for row in ACTIONS:
         assert row.text or row.name == "separator" or row.name in FILLED
+
+
+def rows_of(menu: QMenu) -> Iterator[QAction]:
+    """What can be chosen in a menu: no lines, no headings, no submenus, which are menus of their own."""
+    menu.aboutToShow.emit()
+    for action in menu.actions():
+        is_heading = not action.isEnabled() and not action.objectName()
+        if not (action.isSeparator() or is_heading or action.menu()):
+            yield action
+
+
+def told(action: QAction) -> str:
+    """What a row of a menu says of itself beyond its text, which Qt takes where there is no tip."""
+    words = re.sub("[&…]", "", action.text())
+    return "" if re.sub("[&…]", "", action.toolTip()) == words else action.toolTip()
+
+
+def test_every_row_of_every_menu_says_what_it_does(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, avatar_files: dict[str, Path]
+) -> None:
+    window = make_window(session)
+    wait_for_face(qtbot, session)
+    session.open([str(avatar_files["tiny-kpt"])])  # a recent file
+    wait_for(qtbot, lambda: not session.loading)
+    session.select([3])
+    asked: list[QWidget] = []
+
+    def look_and_close() -> None:
+        asked.append(QApplication.activePopupWidget())
+        asked[0].close()
+
+    QTimer.singleShot(0, look_and_close)
+    canvas = window.panel("keypoints", KeypointView).canvas
+    QApplication.sendEvent(canvas, QContextMenuEvent(QContextMenuEvent.Reason.Keyboard, QPoint(5, 5), QPoint(5, 5)))
+    menus = [menu for menu in window.findChildren(QMenu) if not isinstance(menu.parent(), FittingStrip)]
+    assert asked[0] in menus
+    texts = {action.text() for menu in menus for action in rows_of(menu)}
+    assert {"Step", "About LiP-Flow Studio", "Uncertainty", "Pin strongly (100)", "Training run", "tiny-hmc"} <= texts
+    for menu in menus:
+        rows = list(rows_of(menu))
+        assert menu.toolTipsVisible() or not rows, menu.title()
+        assert [row.text() for row in rows if not told(row)] == [], menu.title()
 
 
 # Themes

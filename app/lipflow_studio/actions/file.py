@@ -44,8 +44,24 @@ def _new(session: Session) -> None:
 
 
 ROWS = (
-    ActionRow("&File", "new", "New session", ("Ctrl+N",), _new, enabled=has_avatar),
-    ActionRow("&File", "open", "Open…", ("Ctrl+O",), open_files, ask=Ask("Open", ANYTHING, True)),
+    ActionRow(
+        "&File",
+        "new",
+        "New session",
+        ("Ctrl+N",),
+        _new,
+        "The neutral face of the avatar that the studio starts with",
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "&File",
+        "open",
+        "Open…",
+        ("Ctrl+O",),
+        open_files,
+        "Sessions, avatars, images, videos, keypoints, scripts: told apart by what they hold",
+        ask=Ask("Open", ANYTHING, True),
+    ),
     ActionRow("&File/Open recent", "recent"),
     ActionRow("&File/Embedded avatars", "embedded"),
     ActionRow("&File", "separator"),
@@ -55,6 +71,7 @@ ROWS = (
         "Save session",
         ("Ctrl+S",),
         lambda s, path="": s.part(Files).save(path),
+        "Keypoints, images, code, settings and camera, in one .lipflow file",
         ask=Ask("Save session", SESSIONS, save="session.lipflow"),
         asks=lambda s: s.part(Files).path is None,
         enabled=has_avatar,
@@ -65,6 +82,7 @@ ROWS = (
         "Save session as…",
         ("Ctrl+Shift+S",),
         lambda s, path: s.part(Files).save(path),
+        "The same in another .lipflow file",
         ask=Ask("Save session", SESSIONS, save="session.lipflow"),
         enabled=has_avatar,
     ),
@@ -76,6 +94,7 @@ ROWS = (
         "Open avatar…",
         (),
         lambda s, path: s.open_avatar(path),
+        "A trained model (.safetensors) in place of the present one",
         ask=Ask("Open avatar", AVATARS),
     ),
     ActionRow(
@@ -84,6 +103,7 @@ ROWS = (
         "Open capture…",
         ("Ctrl+Shift+O",),
         lambda s, path: s.part(Captures).open(path),
+        "A folder of photographs, tracked meshes and cameras, in the layout of Multiface",
         ask=Ask("Open the folder of a capture", "", folder=True),
     ),
     ActionRow(
@@ -102,6 +122,7 @@ ROWS = (
         "Open headset images…",
         ("Ctrl+H",),
         lambda s, paths: s.open_headset_images(paths),
+        "One image a camera: mouth, left eye, right eye",
         ask=Ask("Open three headset images", IMAGES, True),
     ),
     ActionRow(
@@ -131,6 +152,7 @@ ROWS = (
         "Open the demo's headset images",
         (),
         lambda s: s.open_headset_images([str(path) for path in demo_inputs.headset_images()]),
+        "A face that ships with the studio, seen by the three headset cameras",
         enabled=lambda s: demo_inputs.available(),
     ),
     ActionRow(
@@ -139,6 +161,7 @@ ROWS = (
         "Open keypoints…",
         ("Ctrl+K",),
         lambda s, path: s.open_keypoints(path),
+        "JSON or CSV: coordinates in shares of the image's width and height",
         ask=Ask("Open keypoints", KEYPOINTS),
         enabled=has_avatar,
     ),
@@ -148,6 +171,7 @@ ROWS = (
         "Save keypoints as…",
         (),
         lambda s, path: s.save_keypoints(path),
+        "JSON or CSV: coordinates in shares of the image's width and height, with weights",
         ask=Ask("Save keypoints", KEYPOINTS, save="keypoints.json"),
         enabled=has_avatar,
     ),
@@ -158,6 +182,7 @@ ROWS = (
         "Play a script…",
         (),
         lambda s, path: s.part(Scripts).play(path),
+        "Give the commands of a JSON file, one after the other",
         ask=Ask("Play a script", SCRIPTS),
     ),
     ActionRow(
@@ -166,8 +191,16 @@ ROWS = (
         "Save what was done as a script…",
         (),
         lambda s, path: s.part(Scripts).save(path),
+        "The commands given since the start, as a JSON file that can be played",
         ask=Ask("Save what was done", SCRIPTS, save="studio.json"),
     ),
     ActionRow("&File", "separator"),
-    ActionRow("&File", "quit", "Quit", ("Ctrl+Q",), lambda s: s.part(Desk).quit()),
+    ActionRow(
+        "&File",
+        "quit",
+        "Quit",
+        ("Ctrl+Q",),
+        lambda s: s.part(Desk).quit(),
+        "Close the window; asks first where something would be lost",
+    ),
 )

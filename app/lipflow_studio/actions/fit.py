@@ -7,9 +7,33 @@ from lipflow_studio.commands.fitting import toggle_fit
 from lipflow_studio.parts.posterior import Posterior
 
 ROWS = (
-    ActionRow("F&it", "run", "Run or pause", ("Space",), toggle_fit, enabled=has_avatar),
-    ActionRow("F&it", "step", "Step", (".",), lambda s: s.step_fit(), enabled=has_avatar),
-    ActionRow("F&it", "restart", "Restart", ("Ctrl+R",), lambda s: s.reset_fit(), enabled=has_avatar),
+    ActionRow(
+        "F&it",
+        "run",
+        "Run or pause",
+        ("Space",),
+        toggle_fit,
+        "Fit to what is observed; pause a fit that runs",
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "F&it",
+        "step",
+        "Step",
+        (".",),
+        lambda s: s.step_fit(),
+        "One iteration, then pause",
+        enabled=has_avatar,
+    ),
+    ActionRow(
+        "F&it",
+        "restart",
+        "Restart",
+        ("Ctrl+R",),
+        lambda s: s.reset_fit(),
+        "Start again where Start in the Fit panel says",
+        enabled=has_avatar,
+    ),
     ActionRow("F&it", "separator"),
     ActionRow(
         "F&it",

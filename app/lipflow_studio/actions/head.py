@@ -28,17 +28,20 @@ def _background(name: str) -> ActionRow:
         f"background_{name}",
         BACKGROUNDS[name],
         run=lambda s: s.part(Appearance).set_background(name),
+        tip="Behind the head, in saved pictures, too",
         checked=lambda s: s.part(Appearance).look.background == name,
     )
 
 
 def _light(name: str) -> ActionRow:
     title, light = LIGHTS[name]
+    right, up = (round(angle) for angle in light)
     return ActionRow(
         f"{MENU}/Light",
         f"light_{name}",
         title,
         run=lambda s: s.part(Appearance).set_light(name),
+        tip=f"{right:+}° to the right of the viewer, {up:+}° up; Geometry is drawn under it".replace("-", "−"),
         checked=lambda s: s.part(Appearance).look.light == light,
     )
 

@@ -34,13 +34,22 @@ ROWS = (
         checked=lambda s: s.part(Latent).options.dimensions == 3,
     ),
     ActionRow("&Latent", "separator"),
-    ActionRow("&Latent", "add_key", "Add a keyframe", ("K",), lambda s: s.part(Keyframes).add(), enabled=has_avatar),
+    ActionRow(
+        "&Latent",
+        "add_key",
+        "Add a keyframe",
+        ("K",),
+        lambda s: s.part(Keyframes).add(),
+        "Keep the shown face behind the other keyframes",
+        enabled=has_avatar,
+    ),
     ActionRow(
         "&Latent",
         "play_keys",
         "Play or stop the keyframes",
         ("Shift+K",),
         lambda s: s.part(Keyframes).toggle(),
+        "Move the face from keyframe to keyframe",
         enabled=lambda s: len(s.part(Keyframes).path.keys) > 1,
     ),
     ActionRow(
@@ -49,6 +58,7 @@ ROWS = (
         "Remove all keyframes",
         (),
         lambda s: s.part(Keyframes).clear(),
+        "Take them all out; the shown face stays",
         enabled=lambda s: bool(s.part(Keyframes).path.keys),
     ),
 )

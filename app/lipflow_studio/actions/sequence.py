@@ -44,9 +44,21 @@ ROWS = (
         title=lambda s: "Stop the sequence" if _player(s).playing else "Play the sequence",
     ),
     ActionRow(
-        MENU, "next_frame", "Next frame", ("Alt+Right",), lambda s: _player(s).step(1), enabled=_has_frames
+        MENU,
+        "next_frame",
+        "Next frame",
+        ("Alt+Right",),
+        lambda s: _player(s).step(1),
+        "Fit to the next frame of the open sequence or capture",
+        enabled=_has_frames,
     ),
     ActionRow(
-        MENU, "frame_before", "Frame before", ("Alt+Left",), lambda s: _player(s).step(-1), enabled=_has_frames
+        MENU,
+        "frame_before",
+        "Frame before",
+        ("Alt+Left",),
+        lambda s: _player(s).step(-1),
+        "Fit to the frame before, of the open sequence or capture",
+        enabled=_has_frames,
     ),
-)  # fmt: skip
+)

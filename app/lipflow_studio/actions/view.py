@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 
-def _theme(choice: str, text: str) -> ActionRow:
+def _theme(choice: str, text: str, tip: str) -> ActionRow:
     return ActionRow(
         "&View/Theme",
         f"theme_{choice}",
         text,
         run=lambda s: s.part(Desk).set_theme(choice),
+        tip=tip,
         checked=lambda s: s.part(Desk).theme == choice,
     )
 
 
-def _headset(mode: str, keys: tuple[str, ...] = ()) -> ActionRow:
+def _headset(mode: str) -> ActionRow:
     """Compare so, or, where it is compared so already, side by side."""
+    about = MODES[mode]
 
     def choose(session: Session) -> None:
         part = session.part(HeadsetDisplay)
@@ -33,27 +35,39 @@ def _headset(mode: str, keys: tuple[str, ...] = ()) -> ActionRow:
     return ActionRow(
         "&View/Headset images",
         f"headset_{mode}",
-        MODES[mode],
-        keys,
+        about.title,
+        about.keys,
         choose,
+        about.tip,
         checked=lambda s: s.part(HeadsetDisplay).display.mode == mode,
     )
 
 
 ROWS = (
-    ActionRow("&View", "left", "Look from the left", ("1",), lambda s: s.view_from("left")),
-    ActionRow("&View", "front", "Look from the front", ("2",), lambda s: s.view_from("front")),
-    ActionRow("&View", "right", "Look from the right", ("3",), lambda s: s.view_from("right")),
-    ActionRow("&View", "reset_camera", "Reset the camera", ("R",), lambda s: s.reset_camera()),
+    ActionRow("&View", "left", "Look from the left", ("1",), lambda s: s.view_from("left"), "50° from the front"),
+    ActionRow("&View", "front", "Look from the front", ("2",), lambda s: s.view_from("front"), "Straight ahead"),
+    ActionRow("&View", "right", "Look from the right", ("3",), lambda s: s.view_from("right"), "50° from the front"),
+    ActionRow(
+        "&View",
+        "reset_camera",
+        "Reset the camera",
+        ("R",),
+        lambda s: s.reset_camera(),
+        "In front of the face, the whole head in view",
+    ),
     *head.ROWS,
     ActionRow("&View", "separator"),
     ActionRow("&View/Panels", "panels"),
-    _theme("system", "As the system"),
-    _theme("light", "Light"),
-    _theme("dark", "Dark"),
-    _headset("side"),
-    _headset("flicker", ("H",)),
-    _headset("split", ("Shift+H",)),
-    _headset("difference"),
-    ActionRow("&View", "reset_layout", "Reset the layout", (), lambda s: s.part(Desk).reset_layout()),
+    _theme("system", "As the system", "Light or dark, as the desktop is"),
+    _theme("light", "Light", "Dark text on light ground, whatever the desktop's theme"),
+    _theme("dark", "Dark", "Light text on dark ground, whatever the desktop's theme"),
+    *(_headset(mode) for mode in MODES),
+    ActionRow(
+        "&View",
+        "reset_layout",
+        "Reset the layout",
+        (),
+        lambda s: s.part(Desk).reset_layout(),
+        "Every panel back to where it is at the first start",
+    ),
 )

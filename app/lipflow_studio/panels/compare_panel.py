@@ -29,6 +29,7 @@ from lipflow_studio.widgets.make import dressed, label, strip, tool
 from lipflow_studio.widgets.scrolling import Scrolling
 from lipflow_studio.widgets.strip import Choice, FittingStrip
 
+OWN_PRIOR = "A contender under its own prior"
 LEAST = QSize(340, 230)  # pixels
 LEAST_TABLE = 320  # pixels of the figures' width, before they scroll
 BESIDE = 440  # of the window's height for the faces and all around them, before the figures scroll
@@ -180,8 +181,10 @@ def fill_adding(session: Session, menu: QMenu) -> None:
             menu.addAction(title, functools.partial(compare.add, "", key)).setToolTip(row.tip)
         menu.addSeparator()
     if len(models_for(session.source)) > 1:
-        menu.addAction("DAM, LiP-KL and LiP-Flow", compare.add_models)
+        models = menu.addAction("DAM, LiP-KL and LiP-Flow", compare.add_models)
+        models.setToolTip("The embedded avatars of the three models, in place of the present contenders")
     for name in embedded.embedded_avatars():
-        menu.addAction(name, functools.partial(compare.add, name))
+        menu.addAction(name, functools.partial(compare.add, name)).setToolTip(OWN_PRIOR)
     menu.addSeparator()
-    menu.addAction("Avatar file…", functools.partial(session.part(Desk).ask, "compare_file"))
+    file = menu.addAction("Avatar file…", functools.partial(session.part(Desk).ask, "compare_file"))
+    file.setToolTip(OWN_PRIOR)

@@ -16,7 +16,24 @@ from lipflow_studio.parts.base import Part
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
-MODES = {"side": "Side by side", "flicker": "Flicker", "split": "Split", "difference": "Difference"}
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to compare what a camera saw with what is rendered for it."""
+
+    title: str
+    tip: str
+    keys: tuple[str, ...] = ()
+
+
+MODES = {
+    "side": Mode("Side by side", "Input, render and their difference beside each other"),
+    "flicker": Mode("Flicker", "Input and render take turns in one place: what differs moves", ("H",)),
+    "split": Mode(
+        "Split", "One picture, the input left of a line and the render right of it; drag the line", ("Shift+H",)
+    ),
+    "difference": Mode("Difference", "The absolute difference alone, large"),
+}
 RATES = (0.5, 8.0)  # Hz, of the flicker
 
 

@@ -74,6 +74,7 @@ class HeadView(QWidget):
         self.cameras = tool("camera", "Look through one of the avatar's or the capture's cameras")
         self.cameras.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.cameras)
+        menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(lambda: fill_viewpoints(menu, session))
         self.cameras.setMenu(menu)
         bar.add(self.cameras, yields=1)
@@ -108,6 +109,7 @@ def fill_viewpoints(menu: QMenu, session: Session) -> None:
             menu.addSeparator()
         menu.addAction(group).setEnabled(False)  # a section's heading is not drawn under a style sheet
         for name in places:
-            menu.addAction(name, functools.partial(session.view_from, name))
+            action = menu.addAction(name, functools.partial(session.view_from, name))
+            action.setToolTip("Put the viewer where this camera stands")
     if menu.isEmpty():
         menu.addAction("No camera: open an avatar or a capture").setEnabled(False)

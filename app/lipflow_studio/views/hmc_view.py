@@ -25,12 +25,6 @@ from lipflow_studio.widgets.dropped import dropped_files
 from lipflow_studio.widgets.make import button, dressed, label, tool
 
 ICONS = {"side": "beside", "flicker": "flicker", "split": "split", "difference": "difference"}
-TIPS = {
-    "side": "Input, render and their difference beside each other",
-    "flicker": "Input and render take turns in one place (H): what differs moves",
-    "split": "One picture, the input left of a line and the render right of it; drag the line (Shift+H)",
-    "difference": "The absolute difference alone, large",
-}
 
 
 class HmcView(QWidget):
@@ -76,9 +70,10 @@ class HmcView(QWidget):
         self.modes: dict[str, QToolButton] = {}
         grid = QGridLayout()
         grid.setSpacing(3)
-        for place, mode in enumerate(MODES):
-            made = tool(ICONS[mode], TIPS[mode], functools.partial(self._display.set_display, mode=mode))
-            made.setAccessibleName(MODES[mode])
+        for place, (mode, about) in enumerate(MODES.items()):
+            tip = f"{about.tip} ({', '.join(about.keys)})" if about.keys else about.tip
+            made = tool(ICONS[mode], tip, functools.partial(self._display.set_display, mode=mode))
+            made.setAccessibleName(about.title)
             made.setCheckable(True)
             self.modes[mode] = made
             grid.addWidget(made, place // 2, place % 2)

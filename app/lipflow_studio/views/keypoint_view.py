@@ -39,6 +39,7 @@ STEPS = {Qt.Key.Key_N: 1, Qt.Key.Key_B: -1}  # keys that go from keypoint to key
 SIGHT = (24, 24, -24, -24)  # pixels from the edges inside which a keypoint that a key selected is shown
 LARGEST_SCALED = 4_000_000  # pixels of the zoomed picture that are kept scaled
 STRENGTHS = (("Pin weakly (1, like a seen one)", 1.0), ("Pin strongly (100)", 10 * PULL))
+STRENGTH_TIP = "The factor on their squared distance to the face"
 FEW = 12  # points that move without a paint of the whole picture
 REACH = 10  # pixels around a point that are painted with it: the ring of a selected one
 # Of the landmarks' extent, in the first framing: beside them, above the head, below them (a mouth opens); and at most
@@ -275,16 +276,21 @@ class KeypointCanvas(QWidget):
         if index >= 0 and index not in self._session.selection:
             self._session.select([index])
         menu = QMenu(self)
+        menu.setToolTipsVisible(True)
         some = bool(self._session.selection)
-        entries: list[tuple[str, Callable[[], object], bool]] = [
-            ("Pin", lambda: self._session.pin(True), some),
-            *((text, functools.partial(self._session.set_strength, pull), some) for text, pull in STRENGTHS),
-            ("Unpin", lambda: self._session.pin(False), some),
-            ("Reset selected", lambda: self._session.reset_keypoints(selected=True), some),
-            ("Reset all", lambda: self._session.reset_keypoints(), True),
+        session = self._session
+        strengths = ((text, functools.partial(session.set_strength, pull), STRENGTH_TIP) for text, pull in STRENGTHS)
+        of_selected: list[tuple[str, Callable[[], object], str]] = [
+            ("Pin", lambda: session.pin(True), "Hold them where they are now (P)"),
+            *strengths,
+            ("Unpin", lambda: session.pin(False), "Let them follow the face again (U)"),
+            ("Reset selected", lambda: session.reset_keypoints(selected=True), "Unpin them, to the neutral face"),
         ]
-        for text, action, enabled in entries:
-            menu.addAction(text, action).setEnabled(enabled)
+        for text, run, tip in of_selected:
+            action = menu.addAction(text, run)
+            action.setToolTip(tip)
+            action.setEnabled(some)
+        menu.addAction("Reset all", lambda: session.reset_keypoints()).setToolTip("Put the neutral face on")
         menu.exec(event.globalPos())
 
     def event(self, event: QEvent) -> bool:
