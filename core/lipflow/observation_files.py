@@ -105,7 +105,7 @@ def load_hmc(paths: Sequence[Path], size: tuple[int, int]) -> Tensor:
     for name, path in zip(HMC_NAMES, paths):
         pixels = read_rgb(Path(path), size=size)
         if (pixels != pixels[:1]).any():
-            raise InputError(f"headset image of the {name} {path}", expected="a gray image", got="a colour image")
+            raise InputError(f"headset image of the {name} {path}", expected="a grey image", got="a colour image")
         images.append(pixels[0])
     return torch.from_numpy(np.stack(images).astype(np.float32) / 255)
 
@@ -132,7 +132,7 @@ def load_frontal(path: Path, size: tuple[int, int], *, display_gamma: bool = Fal
     """
     pixels = read_rgb(Path(path), size=size)
     if (pixels == pixels[:1]).all():
-        raise InputError(f"frontal image {path}", expected="a colour image", got="a gray image")
+        raise InputError(f"frontal image {path}", expected="a colour image", got="a grey image")
     values = torch.from_numpy(pixels.astype(np.float32) / 255)
     return values**DISPLAY_GAMMA if display_gamma else values
 
@@ -152,7 +152,7 @@ def in_display_gamma(image: Path, camera: Path) -> bool:
 
 
 def load_mask(path: Path, size: tuple[int, int]) -> Tensor:
-    """Read a mask: [H, W] of 0 and 1, from an image of that (height, width): 1 from the middle gray on.
+    """Read a mask: [H, W] of 0 and 1, from an image of that (height, width): 1 from the middle grey on.
 
     Raises:
         InputError: a file that is no image, or another size.

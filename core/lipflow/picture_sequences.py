@@ -24,7 +24,7 @@ class Pictures(Protocol):
     size: tuple[int, int]  # height, width
     length: int
     fps: float | None  # pictures a second, where that is known
-    lossy: bool  # whether a gray picture may come back slightly coloured
+    lossy: bool  # whether a grey picture may come back slightly coloured
 
     def read(self, index: int) -> Bytes:
         """Picture ``index`` as [3, H, W].

@@ -41,7 +41,7 @@ from lipflow.observation_files import (
 from lipflow.observations import HMC_VIEWS
 from lipflow.picture_sequences import IMAGE_FORMATS, VIDEO_FORMATS, ImageFiles, Pictures, Video
 
-MOST_COLOUR = 24  # between the channels of a gray picture that a video encoder has been at, of 255
+MOST_COLOUR = 24  # between the channels of a grey picture that a video encoder has been at, of 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ class HeadsetSequence:
         picture = camera.read(index)
         spread = int((picture.max(0) - picture.min(0)).max())
         if spread > (MOST_COLOUR if camera.lossy else 0):
-            raise InputError(f"headset image {camera.name(index)}", expected="a gray image", got="a colour image")
+            raise InputError(f"headset image {camera.name(index)}", expected="a grey image", got="a colour image")
         return _unit(picture[1])
 
 

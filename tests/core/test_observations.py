@@ -432,14 +432,14 @@ def test_bad_images_are_refused_in_one_line(folder):
         ([gray, gray, folder / "none.png"], "none.png"),
         ([gray, gray, text], "text.png"),
         ([gray, gray, truncated], "cut.png"),
-        ([gray, colour, gray], "headset image of the left eye .*a gray image, got a colour image"),
+        ([gray, colour, gray], "headset image of the left eye .*a grey image, got a colour image"),
     ]:
         with pytest.raises(InputError, match=message) as error:
             files.load_hmc(paths, TINY_HMC)
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="31x40"):
         files.load_hmc([gray] * 3, (31, 40))
-    with pytest.raises(InputError, match="a colour image, got a gray image"):
+    with pytest.raises(InputError, match="a colour image, got a grey image"):
         files.load_frontal(gray, TINY_HMC)
 
 
