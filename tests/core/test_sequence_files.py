@@ -174,7 +174,7 @@ class TestFolders:
 
     def test_a_colour_image_is_no_headset_image(self, folder: Path) -> None:
         write(folder / "mouth" / "shot-1.png", np.full((*SIZE, 3), (9, 60, 80), np.uint8))
-        with pytest.raises(InputError, match=r"shot-1\.png: expected a gray image"):
+        with pytest.raises(InputError, match=r"shot-1\.png: expected a grey image"):
             open_sequence([folder]).frame(1)
 
     def test_folders_of_something_else_are_no_sequence(self, tmp_path: Path) -> None:
