@@ -260,6 +260,7 @@ class Session(QObject):
         changed = replace(self.document, **changes)
         after = with_config(changed, self.device)
         do = functools.partial(self._change, restart=restart)
+        self.recording.edit()
         self.undo_stack.push(Edit(text, self.present(), after, do=do, put=self._put, now=self.present, gesture=gesture))
         if after is not changed and after.info is not None and not drives(after.source, after.info):
             self.told.emit(f"{after.info.name} has no prior for {after.source.value.lower()}: fitted under N(0, I)")
@@ -321,6 +322,7 @@ class Session(QObject):
 
     def report(self, error: Exception, details: str = "") -> None:
         """Show an error in the banner: one line, with details to copy."""
+        self.recording.refuse()
         problem = describe_error(error, details)
         log.error("%s", problem.line, extra={"details": problem.details})
         self.put_problem(problem)

@@ -12,7 +12,9 @@ from PIL import Image
 from pytestqt.qtbot import QtBot
 
 from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
+from lipflow.checks import InputError
 from lipflow_studio.document import Source, Status
+from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 
 
@@ -293,6 +295,36 @@ def test_the_source_can_be_changed_back_and_forth(
 def test_what_was_done_is_recorded_without_what_it_made_happen(session: Session) -> None:
     session.select([0])
     session.nudge(0.01, 0.0)
+    assert [step["command"] for step in session.recorded] == ["select", "nudge"]
+
+
+def test_what_is_refused_is_not_recorded(session: Session) -> None:
+    """A script would be told of it again each time it is played."""
+    session.select([3])
+    session.recording.rest()
+    session.set_source("TEA")
+    session.set_fit_config(iterations=-1)
+    session.view_from("below the table")
+    session.part(Desk).set_theme("pink")
+    session.open(["leaves.tea"])
+    with pytest.raises(TypeError):
+        session.give("nudge", 1.0)
+    assert session.problem is not None
+    assert [step["command"] for step in session.recorded] == ["select"]
+    session.nudge(2.0, 0.0)
+    assert session.recorded[1:] == [{"wait_for": "fit"}, {"command": "nudge", "args": [2.0, 0.0], "kwargs": {}}]
+
+
+def test_an_edit_whose_fit_cannot_be_is_recorded(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was made, and can be undone."""
+
+    def refuse(*args: object) -> None:
+        raise InputError("observation", expected="one", got="none")
+
+    monkeypatch.setattr("lipflow_studio.session.observation_of", refuse)
+    session.select([3])
+    session.nudge(2.0, 0.0)
+    assert "observation" in session.problem.line
     assert [step["command"] for step in session.recorded] == ["select", "nudge"]
 
 

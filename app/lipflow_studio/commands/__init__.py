@@ -1,5 +1,5 @@
 """What a user can do to the Session. A command is a function of the Session (or a method of one of its parts) that
-scripts and menus give by name; every call is recorded, so that it can be given again.
+scripts and menus give by name; every call that was not refused is recorded, so that it can be given again.
 
 One module a group: opening files, keypoints, the fit, the camera. A new command is a function here and a row in
 ``Session``; a command of a part is a method of the part.
@@ -24,6 +24,7 @@ class Recording:
         self._open = True
         self._last: Hashable = None  # what the last step and a next one would have to share to become one
         self._rested: list[str] = []  # conditions that a script waits for before the next step
+        self._refused = self._edited = False  # by the command that runs
 
     def rest(self, what: str = "fit") -> None:
         """The fit has come to its end (or what else a script can wait for): what follows was done to its result."""
@@ -39,6 +40,37 @@ class Recording:
             self.steps += [{"wait_for": what} for what in self._rested]
         self.steps.append(step)
         self._last, self._rested = None if same is None else (name, same), []
+
+    def refuse(self) -> None:
+        """An error was told: it is what the command that runs comes to, if that edits nothing."""
+        self._refused = True
+
+    def edit(self) -> None:
+        """The command that runs has edited the document, whatever is told besides."""
+        self._edited = True
+
+    def give(
+        self,
+        name: str,
+        function: Callable[..., R],
+        owner: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        same: Hashable,
+    ) -> R:
+        """Run a command, and record it unless it was refused: a script would stop at it each time."""
+        rested, self._rested = self._rested, []
+        self._refused = self._edited = accepted = False
+        try:
+            result = self.call(function, (owner, *args), kwargs)
+            accepted = self._edited or not self._refused
+            return result
+        finally:
+            meanwhile, self._rested = self._rested, rested
+            if accepted:
+                self.add(name, args, kwargs, same)
+            for what in meanwhile:
+                self.rest(what)
 
     def call(self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         """Run a command; those that it gives itself are not recorded."""
@@ -81,10 +113,10 @@ def command(
         @functools.wraps(function)
         def given(owner: Owner, *args: P.args, **kwargs: P.kwargs) -> R:
             recording = owner.recording
-            if recording.open:
-                key = None if same is None else same(*args, **kwargs)
-                recording.add(owner.command_name(function.__name__), args, kwargs, key)
-            return recording.call(function, (owner, *args), kwargs)
+            if not recording.open:
+                return recording.call(function, (owner, *args), kwargs)
+            key = None if same is None else same(*args, **kwargs)
+            return recording.give(owner.command_name(function.__name__), function, owner, args, kwargs, key)
 
         given.is_command = True  # type: ignore[attr-defined]
         return given
