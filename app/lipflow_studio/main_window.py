@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenuBar, QStackedWidget
 from lipflow.checks import InputError
 from lipflow_studio import dialogs
 from lipflow_studio.actions import open_files
+from lipflow_studio.layout import Layout
 from lipflow_studio.menus import Menus
 from lipflow_studio.panels import PANELS
 from lipflow_studio.panels.compare_panel import ComparePanel
@@ -32,7 +33,6 @@ Panel = TypeVar("Panel", bound=QWidget)
 FIRST_SIZE = QSize(1280, 800)
 LEAST_SIZE = QSize(940, 500)  # of a screen of 1920×1080 at 200 % there are 960×540
 MOST_WISHED = 0.36  # of the window's height
-LAYOUT_VERSION = 2  # remembered layouts of another version are not restored
 SIDES = (Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea)
 
 
@@ -68,7 +68,9 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(LEAST_SIZE)
         self.resize(FIRST_SIZE.boundedTo(self.screen().availableSize()))
         self._arrange()
-        self._restore()
+        self._layout = Layout(self, self.docks.values(), session.preferences)
+        if self._layout.restore():
+            self._wishes.clear()
         self._listen()
         self._show_title()
 
@@ -174,18 +176,10 @@ class MainWindow(QMainWindow):
         if not self.session.part(Desk).may_close():
             event.ignore()
             return
-        self.session.preferences.set("geometry", self.saveGeometry())
-        self.session.preferences.set("layout", self.saveState(LAYOUT_VERSION))
+        self._layout.keep()
         self.hide()  # a training may take seconds to save its checkpoint
         self.session.close()
         super().closeEvent(event)
-
-    def _restore(self) -> None:
-        geometry, layout = self.session.preferences.bytes("geometry"), self.session.preferences.bytes("layout")
-        if geometry is not None:
-            self.restoreGeometry(geometry)
-        if layout is not None and self.restoreState(layout, LAYOUT_VERSION):
-            self._wishes.clear()
 
 
 def _stacked(first: QWidget, *below: QWidget) -> QWidget:

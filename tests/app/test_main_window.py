@@ -436,6 +436,37 @@ def test_the_layout_is_remembered_and_can_be_reset(qtbot: QtBot, settings: QSett
     assert second.docks["curves"].isVisible()
 
 
+def test_the_layout_is_written_when_it_changed_and_only_then(
+    qtbot: QtBot, settings: QSettings, make_window: MakeWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash keeps it; nothing is written again and again meanwhile."""
+    monkeypatch.setattr("lipflow_studio.layout.REST_MS", 150)
+    preferences, written = Preferences(settings), []
+    keep = preferences.set
+    monkeypatch.setattr(preferences, "set", lambda key, value: (written.append(key), keep(key, value)))
+    window = make_window(Session(preferences=preferences))
+
+    def changed(change: Callable[[], object]) -> list[str]:
+        """What was written of the layout after a change, once it rests."""
+        written.clear()
+        change()
+        qtbot.wait(600)
+        return sorted({key for key in written if key in ("geometry", "layout")})
+
+    changed(lambda: None)  # as it opens
+    assert changed(lambda: None) == []
+    assert changed(lambda: window.session.set_camera(azimuth=20.0)) == []
+    assert changed(lambda: window.resizeDocks([window.docks["fit"]], [380], Qt.Orientation.Horizontal)) == ["layout"]
+    assert changed(lambda: window.docks["log"].raise_()) == []  # it is hidden
+    assert "layout" in changed(lambda: window.session.part(Desk).show_panel("training"))  # another tab in front
+    assert changed(lambda: window.docks["curves"].hide()) == ["layout"]
+    assert changed(lambda: window.resize(1100, 700)) == ["geometry", "layout"]
+    copy = shutil.copy(settings.fileName(), tmp_path / "left by a crash.ini")
+    again = make_window(Session(preferences=Preferences(QSettings(str(copy), settings.format()))))
+    assert not again.docks["curves"].isVisible()
+    assert again.width() == 1100
+
+
 def test_closing_the_window_while_it_fits_leaves_nothing_behind(
     qtbot: QtBot, hmc_session: Session, make_window: MakeWindow, headset_files: list[Path]
 ) -> None:
