@@ -191,6 +191,38 @@ class TestRuns:
         wait_for(qtbot, lambda: states(training) == [RunState.FINISHED] * 2)
         assert training.session.problem is None
 
+    def test_the_folder_of_a_log_is_shown_where_there_is_one(
+        self, qtbot: QtBot, training: Training, fake: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session, asked, opens = training.session, [], [True]
+        monkeypatch.setattr(
+            "lipflow_studio.panels.train_panel.QDesktopServices.openUrl",
+            lambda url: asked.append(url.toLocalFile()) or opens[0],
+        )
+        panel = TrainPanel(session)
+        qtbot.addWidget(panel)
+        panel.show()
+        assert not panel.logs_button.isEnabled()  # no run
+        training.start()
+        wait_for(qtbot, lambda: states(training) == [RunState.FINISHED])
+        folder = Path(folder_of(training))
+        training.choose(str(folder))
+        assert panel.logs_button.isEnabled()
+        panel.logs_button.click()  # the fake logs nothing
+        assert asked == []
+        assert "expected a folder" in session.problem.line
+        session.dismiss_problem()
+        (folder / "logs").mkdir()
+        told: list[str] = []
+        session.told.connect(told.append)
+        panel.logs_button.click()
+        assert asked == [str(folder / "logs")]
+        assert told == [f"tensorboard --logdir {folder / 'logs'}"]
+        assert session.problem is None
+        opens[0] = False  # no program shows folders here
+        panel.logs_button.click()
+        assert f"tensorboard --logdir {folder / 'logs'}" in session.problem.line
+
     def test_pause_resume_and_stop(self, qtbot: QtBot, training: Training, fake: None) -> None:
         training.set_form(steps=100_000)
         training.start()

@@ -21,6 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from lipflow.checks import InputError
+from lipflow.runs import LOGS
 from lipflow.variants import PRESETS, VARIANTS, Preset
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.training import Run, TrainForm, Training
@@ -84,7 +86,7 @@ class TrainPanel(QWidget):
         session.part(Captures).info_changed.connect(lambda _: self._show_form(training.form))
         training.runs_changed.connect(self._show_runs)
         training.chosen_changed.connect(self._show_chosen)
-        training.logs_asked.connect(lambda folder: QDesktopServices.openUrl(QUrl.fromLocalFile(folder)))
+        training.logs_asked.connect(self._open_logs)
         self._show_form(training.form)
         self._show_runs(training.runs)
 
@@ -192,7 +194,12 @@ class TrainPanel(QWidget):
 
     def _on_logs(self) -> None:
         if self._training.chosen is not None:
-            self._training.show_logs(str(self._training.chosen / "logs"))
+            self._training.show_logs(str(self._training.chosen / LOGS))
+
+    def _open_logs(self, folder: str) -> None:
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(folder)):
+            what, mend = "folder of the TensorBoard log", f"tensorboard --logdir {folder}"
+            self._session.report(InputError(what, expected="a program that shows it", got="none", mend=mend))
 
     def _choose(self, item: QListWidgetItem | None) -> None:
         if item is not None:

@@ -204,7 +204,11 @@ class Training(Part):
 
     @command()
     def show_logs(self, folder: str) -> None:
-        """Show a run's TensorBoard log in the file manager."""
+        """Show the folder of a run's TensorBoard log in the file manager."""
+        if not Path(folder).is_dir():
+            mend = "it is there once the run has trained"
+            self.session.report(InputError(f"TensorBoard log {folder}", expected="a folder", got="none", mend=mend))
+            return
         self.logs_asked.emit(folder)
         self.session.told.emit(f"tensorboard --logdir {folder}")
 
