@@ -38,7 +38,8 @@ from lipflow_studio.document import (
 from lipflow_studio.orbit import Orbit, through
 from lipflow_studio.workers import Waiting
 
-THUMBNAIL = 56  # pixels, height
+THUMBNAIL = 56  # pixels of height, as it is shown
+SHARPNESS = 2  # pixels that are made of each: as many has a screen at 200 %
 SEEN = 1.0  # weight of a keypoint that a camera saw
 PHOTO_HEIGHT = 640  # pixels at most of a photo that is fitted to: a dome's have many more than the fit can use
 
@@ -337,7 +338,8 @@ def _thumbnail(capture: MultifaceCapture, info: CaptureInfo, id: FrameId) -> Byt
     except InputError:
         return None
     height, width = photo.shape[1:]
-    small = images.resize(photo, (THUMBNAIL, max(1, round(width * THUMBNAIL / height))))
+    shown = (THUMBNAIL, max(1, round(width * THUMBNAIL / height)))
+    small = images.resize(photo, (SHARPNESS * shown[0], SHARPNESS * shown[1]))
     linear: Tensor = torch.from_numpy(small).float() / 255
     return np.ascontiguousarray(to_picture(linear))
 

@@ -330,6 +330,12 @@ class TestThePanel:
         assert panel.open_button.isVisible()
         assert not panel.tree.isVisible()
 
+    def test_thumbnails_are_sharp_where_a_pixel_is_four(self, qtbot: QtBot, panel: CapturePanel) -> None:
+        wait_for(qtbot, lambda: not self.frame_item(panel).icon(0).isNull())
+        size = panel.tree.iconSize()
+        for ratio in (1, 2):
+            assert self.frame_item(panel).icon(0).pixmap(size, ratio).height() == ratio * size.height()
+
     def test_thumbnails_come_for_what_is_in_sight_only(self, qtbot: QtBot, panel: CapturePanel) -> None:
         wait_for(qtbot, lambda: not self.frame_item(panel).icon(0).isNull())
         hidden = self.frame_item(panel, 5, 1)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 TICK_MS = 30
-THUMBNAILS = 2000  # that are kept
+THUMBNAILS = 1000  # that are kept
 
 
 @dataclass(frozen=True)
