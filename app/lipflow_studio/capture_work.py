@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from lipflow_studio.document import (
     PLAIN,
     AvatarInfo,
     ByteArray,
+    CaptureFrame,
     FloatArray,
     FrontalImage,
     HeadsetImages,
@@ -43,7 +44,8 @@ SHARPNESS = 2  # pixels that are made of each: as many has a screen at 200 %
 SEEN = 1.0  # weight of a keypoint that a camera saw
 PHOTO_HEIGHT = 640  # pixels at most of a photo that is fitted to: a dome's have many more than the fit can use
 
-Given = HeadsetImages | KeypointSet | FrontalImage  # what a frame gives the fit to see
+Beside = HeadsetImages | KeypointSet  # what can drive a prior
+Given = Beside | FrontalImage  # what a frame gives the fit to see
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class LoadedFrame:
     given: Given | None
     truth: Truth | None
     error: Exception | None = None
+    beside: Mapping[str, Beside | None] = field(default_factory=dict)
+    """Of a photo, what drives the avatar's prior: a field of the document."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +206,13 @@ def frames() -> Generator[LoadedFrame | Waiting, FrameRequest | None, None]:
             request = yield Waiting()
             continue
         try:
-            given = READERS[request.kind](reader, request)
             loaded = LoadedFrame(
-                request.id, request.kind, request.about, given, _truth(request) if request.truth else None
+                request.id,
+                request.kind,
+                request.about,
+                given=READERS[request.kind](reader, request),
+                truth=_truth(request) if request.truth else None,
+                beside=reader.beside_photo(request) if request.kind == "frontal" else {},
             )
         except InputError as error:
             loaded = LoadedFrame(request.id, request.kind, request.about, None, None, error)
@@ -295,7 +303,19 @@ class _Reader:
         if height > PHOTO_HEIGHT:
             camera = camera.resized((PHOTO_HEIGHT, round(width * PHOTO_HEIGHT / height)))
             photo = functional.interpolate(photo[None], camera.size, mode="area")[0]
-        return FrontalImage(photo.numpy().copy(), camera, f"camera {name}, {request.id}")
+        frame = CaptureFrame(request.recipe.capture, request.id.segment, request.id.number)
+        return FrontalImage(photo.numpy().copy(), camera, f"camera {name}, {request.id}", frame)
+
+    def beside_photo(self, request: FrameRequest) -> dict[str, Beside | None]:
+        """What drives the avatar's prior while the frame's photo is fitted to, as a field of the document: of the same
+        frame, and none where the capture has none, since another frame's is another face."""
+        if request.about.driving not in BESIDE:
+            return {}
+        name, read, none = BESIDE[request.about.driving]
+        try:
+            return {name: read(self, request)}
+        except InputError:
+            return {name: none(request.about)}
 
 
 # What a frame can be loaded as.
@@ -303,6 +323,14 @@ READERS: dict[str, Callable[[_Reader, FrameRequest], Given]] = {
     "headset": _Reader.headset_images,
     "keypoints": _Reader.keypoints,
     "frontal": _Reader.photo,
+}
+
+
+# What conditions the prior beside a photo, by what drives the avatar: the document's field, its reader, and what stands
+# there where the capture cannot give it.
+BESIDE: dict[str, tuple[str, Callable[[_Reader, FrameRequest], Beside], Callable[[AvatarInfo], Beside | None]]] = {
+    "hmc": ("headset", _Reader.headset_images, lambda about: None),
+    "kpt": ("keypoints", _Reader.keypoints, lambda about: KeypointSet.at_rest(about.keypoints)),
 }
 
 

@@ -25,7 +25,6 @@ from lipflow_studio.comparison import LIVE, PRIORS, ComparisonUpdate, Record, St
 from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
 from lipflow_studio.dragging import DraggedKeypoints
 from lipflow_studio.engine import FitRequest, decode_shape, live_fit
-from lipflow_studio.observing import drives
 from lipflow_studio.workers import Failure, Waiting
 
 KEPT = 2000  # iterations, a kilobyte each for a contender
@@ -77,7 +76,8 @@ class CompareRequest:
 
 def config_for(entrant: Entrant, task: Task) -> FitConfig:
     """The session's configuration under the contender's prior: its own where it is driven, N(0, I) where it is not."""
-    driven = drives(task.source, entrant.info)
+    kind = entrant.info.driving
+    driven = kind is None or task.observation.driving(kind) is not None
     common = replace(task.config, prior="avatar" if driven else "standard-normal", likelihood=True)
     return replace(common, **PRIORS[entrant.prior].changes)
 

@@ -167,6 +167,15 @@ class HeadsetImages:
     recipe: HeadsetRecipe | None = None  # None: they came from files
 
 
+@dataclass(frozen=True)
+class CaptureFrame:
+    """A frame of a capture."""
+
+    capture: str  # its folder, absolute
+    segment: str
+    number: int
+
+
 @dataclass(frozen=True, eq=False)
 class FrontalImage:
     """An opened photograph of the face, and the camera that took it."""
@@ -174,6 +183,7 @@ class FrontalImage:
     image: FloatArray  # [3, H, W] linear RGB in [0, 1]
     camera: Camera  # in the head frame, on the CPU; for the fit only
     name: str  # file name
+    frame: CaptureFrame | None = None  # that it is a photo of; None: it came from a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +207,14 @@ class Document:
 
     @property
     def has_observation(self) -> bool:
-        """Whether a user gave something to fit to: images, or a keypoint that is pinned."""
-        if self.source is Source.KEYPOINTS:
+        """Whether a user gave something to fit to."""
+        return self.gives(self.source)
+
+    def gives(self, source: Source) -> bool:
+        """Whether a user gave something of this kind: images, or a keypoint that is pinned."""
+        if source is Source.KEYPOINTS:
             return self.keypoints is not None and bool(self.keypoints.pinned.any())
-        return self.offers(self.source)
+        return self.offers(source)
 
     def offers(self, source: Source) -> bool:
         """Whether there is something of this kind to fit to."""

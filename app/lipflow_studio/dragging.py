@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from lipflow.avatar import Avatar
-from lipflow.observations import LANDMARK_COUNT, Against, Comparison, KeypointObservation
+from lipflow.observations import (
+    LANDMARK_COUNT,
+    Against,
+    Comparison,
+    FrontalObservation,
+    KeypointObservation,
+    Observation,
+)
 from lipflow.reach import Reach, WithinReach
 
 AT_REST = 0.002  # of the image: followers that moved less than this are where the prior saw them
@@ -66,3 +73,19 @@ class DraggedKeypoints(KeypointObservation):
         if avatar not in self.reaches:
             self.reaches[avatar] = Reach.of(avatar, as_they_spread=avatar.driving == "kpt")
         return self.reaches[avatar]
+
+
+def following(observation: Observation, projected: Tensor) -> Observation:
+    """An observation with the followers of dragged keypoints, which it is or which drive its prior, seen where the
+    face [136, 2] has them; any other as it is."""
+    if isinstance(observation, DraggedKeypoints):
+        return observation.following(projected)
+    if isinstance(observation, FrontalObservation) and isinstance(observation.driven_by, DraggedKeypoints):
+        return replace(observation, driven_by=observation.driven_by.following(projected))
+    return observation
+
+
+def is_at_rest(observation: Observation, projected: Tensor) -> bool:
+    """Whether the prior has seen the followers of dragged keypoints where they are, if there are any."""
+    dragged = observation.driven_by if isinstance(observation, FrontalObservation) else observation
+    return not isinstance(dragged, DraggedKeypoints) or dragged.is_at_rest(projected)

@@ -26,7 +26,7 @@ from lipflow.observations import Observation
 from lipflow.rendering import make_renderer
 from lipflow.rendering.base import Renderer
 from lipflow_studio.document import CAMERA_NAMES, AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
-from lipflow_studio.dragging import DraggedKeypoints
+from lipflow_studio.dragging import following, is_at_rest
 from lipflow_studio.orbit import Orbit, through
 from lipflow_studio.workers import Waiting
 
@@ -181,10 +181,11 @@ def live_fit(
             step_ms = 1000 * (time.perf_counter() - began)
             shape = decode_shape(avatar, info, z, serial)
             message = yield history.update(state, shape, source, not ended, step_ms)
-            if state.converged and message is None and rounds < SETTLING_ROUNDS and not _at_rest(observation, shape):
+            face = torch.from_numpy(shape.keypoints)
+            if state.converged and message is None and rounds < SETTLING_ROUNDS and not is_at_rest(observation, face):
                 rounds, budget_from = rounds + 1, state.iteration
                 began = time.perf_counter()
-                observation = _following(observation, shape)
+                observation = following(observation, face)
                 state = run.send(observation)
                 continue
             while ended and (message is None or message.rehearse):
@@ -206,23 +207,14 @@ def live_fit(
                 config = message.config
                 changes.append(config)
             if message.observation is not None:
-                observation, rounds = _following(message.observation, shape), 0
+                observation, rounds = following(message.observation, face), 0
                 changes.append(observation)
+            if config.prior == "avatar":
+                changes.reverse()  # what drives that comes before it, and goes after it
             for change in changes:  # each takes one iteration
                 state = run.send(change)
             if not changes:
                 state = next(run)
-
-
-def _following(observation: Observation, shape: Shape) -> Observation:
-    """Dragged keypoints with the others seen where the face has them; any other observation as it is."""
-    if not isinstance(observation, DraggedKeypoints):
-        return observation
-    return observation.following(torch.from_numpy(shape.keypoints))
-
-
-def _at_rest(observation: Observation, shape: Shape) -> bool:
-    return not isinstance(observation, DraggedKeypoints) or observation.is_at_rest(torch.from_numpy(shape.keypoints))
 
 
 class _History:

@@ -15,7 +15,7 @@ from lipflow.fitting import FitConfig, make_problem
 from lipflow.observations import Observation
 from lipflow.posterior import Posterior, PosteriorConfig, PosteriorState, sample_posterior
 from lipflow_studio.document import AvatarInfo, FloatArray
-from lipflow_studio.dragging import DraggedKeypoints
+from lipflow_studio.dragging import following
 
 EQUAL = 1.01  # weights whose largest is at most so many times the smallest are those of chains
 
@@ -59,9 +59,7 @@ class PosteriorUpdate:
 
 def sample(request: PosteriorRequest) -> Generator[PosteriorUpdate, Any, None]:
     """Samples until all codes are taken."""
-    observation = request.observation
-    if isinstance(observation, DraggedKeypoints):
-        observation = observation.following(torch.from_numpy(request.keypoints))
+    observation = following(request.observation, torch.from_numpy(request.keypoints))
     problem = make_problem(request.avatar, observation, request.config)
     config = PosteriorConfig.for_observation(observation)
     config = replace(config, samples=request.samples or config.samples, textures=False)

@@ -37,7 +37,7 @@ from lipflow_studio.document import (
 )
 from lipflow_studio.edits import Edit, UndoStack
 from lipflow_studio.engine import FitRequest, PictureRequest
-from lipflow_studio.observing import drives, observation_of, with_config
+from lipflow_studio.observing import has_prior, observation_of, prior_in_words, with_config
 from lipflow_studio.orbit import Orbit, framing
 from lipflow_studio.parts import PARTS, Part
 from lipflow_studio.preferences import Preferences
@@ -257,13 +257,14 @@ class Session(QObject):
         The fit follows: it goes on from the face that is shown, or starts anew with ``restart``. A change of ``code``
         puts that code's face on first.
         """
-        changed = replace(self.document, **changes)
-        after = with_config(changed, self.device)
+        before = self.document
+        after = with_config(replace(before, **changes), self.device, before)
         do = functools.partial(self._change, restart=restart)
         self.recording.edit()
         self.undo_stack.push(Edit(text, self.present(), after, do=do, put=self._put, now=self.present, gesture=gesture))
-        if after is not changed and after.info is not None and not drives(after.source, after.info):
-            self.told.emit(f"{after.info.name} has no prior for {after.source.value.lower()}: fitted under N(0, I)")
+        words, another = prior_in_words(after), after.source is not before.source
+        if (after.source is Source.FRONTAL or not has_prior(after)) and (another or words != prior_in_words(before)):
+            self.told.emit(words)
 
     def replace_document(self, document: Document, *, paused: bool = False) -> None:
         """Another document altogether: nothing of the one before can be brought back."""

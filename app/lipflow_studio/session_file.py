@@ -21,7 +21,15 @@ from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
 from lipflow.serial import from_json, to_json
-from lipflow_studio.document import Document, FrontalImage, HeadsetImages, HeadsetRecipe, KeypointSet, Source
+from lipflow_studio.document import (
+    CaptureFrame,
+    Document,
+    FrontalImage,
+    HeadsetImages,
+    HeadsetRecipe,
+    KeypointSet,
+    Source,
+)
 from lipflow_studio.orbit import Orbit
 
 FORMAT = "lipflow-session"
@@ -109,6 +117,7 @@ def write(path: Path, saved: SavedSession) -> None:
     if document.frontal is not None:
         arrays["frontal"] = _bytes_where_exact(document.frontal.image)
     recipe = None if document.headset is None else document.headset.recipe
+    frame = None if document.frontal is None else document.frontal.frame
     parts: dict[str, dict[str, Any]] = {}
     for name, values in saved.parts.items():
         arrays |= {f"parts/{name}/{k}": v for k, v in values.items() if isinstance(v, np.ndarray)}
@@ -121,6 +130,7 @@ def write(path: Path, saved: SavedSession) -> None:
         "configs": {source.name: to_json(config) for source, config in document.configs.items()},
         "hold": document.hold,
         "frontal": None if document.frontal is None else _frontal_body(document.frontal),
+        "frame": None if frame is None else to_json(frame),  # that the frontal image is a photo of
         "headset": None if document.headset is None else list(document.headset.names),
         "recipe": None if recipe is None else to_json(recipe),
         "camera": to_json(saved.camera),
@@ -155,7 +165,7 @@ def read(path: Path) -> SavedSession:
     document = Document(
         keypoints=keypoints,
         headset=None if names is None else _headset(arrays, names, body.get("recipe"), what),
-        frontal=None if photograph is None else _frontal(arrays, photograph, what),
+        frontal=None if photograph is None else _frontal(arrays, photograph, body.get("frame"), what),
         configs=_configs(body.get("configs"), what),
         hold=_number(body, "hold", 0.0, 1.0, what),
         code=code,
@@ -211,14 +221,15 @@ def _frontal_body(frontal: FrontalImage) -> dict[str, Any]:
     return to_json(_Photograph(frontal.name, K, R, t))
 
 
-def _frontal(arrays: Arrays, body: object, what: str) -> FrontalImage:
+def _frontal(arrays: Arrays, body: object, frame: object, what: str) -> FrontalImage:
     image, photograph = _images(arrays, "frontal", what), from_json(_Photograph, body, what=f"{what}: frontal")
     sizes = (len(photograph.K), len(photograph.R), len(photograph.t))
     if sizes != (9, 9, 3):
         raise InputError(f"{what}: frontal", expected="9, 9 and 3 numbers of a camera", got=sizes)
     K, R = (torch.tensor(numbers).reshape(3, 3) for numbers in (photograph.K, photograph.R))
     camera = Camera(K, R, torch.tensor(photograph.t), (image.shape[1], image.shape[2]))
-    return FrontalImage(image, camera, photograph.name)
+    taken = None if frame is None else from_json(CaptureFrame, frame, what=f"{what}: frame")
+    return FrontalImage(image, camera, photograph.name, taken)
 
 
 def _images(arrays: Arrays, name: str, what: str) -> npt.NDArray[np.float32]:

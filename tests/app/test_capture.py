@@ -16,16 +16,19 @@ from pytestqt.qtbot import QtBot
 from conftest import PATIENCE_MS, double_click, wait_for, wait_for_face, wait_for_fit
 from lipflow.capture import FrameId, open_capture
 from lipflow.checks import InputError
-from lipflow_studio import capture_work, theme
+from lipflow_studio import capture_work, session_file, theme
 from lipflow_studio.capture_work import FigureRequest, judge
 from lipflow_studio.demo import drop
-from lipflow_studio.document import HeadsetRecipe, Source, Status
+from lipflow_studio.document import CaptureFrame, HeadsetRecipe, Source, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.panels.capture_panel import CapturePanel
 from lipflow_studio.parts.capture import KINDS, Captures
+from lipflow_studio.parts.files import Files
+from lipflow_studio.parts.latent import Latent
 from lipflow_studio.script import Player
 from lipflow_studio.session import Session
+from support.random_avatar import random_avatar, tiny_config
 from support.tiny_capture import CAMERAS, SEGMENTS, write_tiny_capture
 
 MakeWindow = Callable[[Session], MainWindow]
@@ -162,6 +165,87 @@ class TestFrames:
         session.undo()
         session.undo()
         assert session.frontal is None
+
+    def test_its_prior_is_driven_by_the_headset_images_of_the_same_frame(
+        self, qtbot: QtBot, empty_session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        """From the frame to the fit under LiP-Flow's prior, and to another frame; saved, undone and played as a
+        script."""
+        avatar, session = random_avatar(tiny_config("flow", "hmc")), empty_session
+        with torch.no_grad():
+            avatar.prior.base_prior.head.bias.add_(0.5)  # far enough from N(0, I) to be told from it
+        avatar.save(tmp_path / "lip.safetensors")
+        session.open_avatar(str(tmp_path / "lip.safetensors"))
+        captures, told = opened(qtbot, session, root), []
+        wait_for_face(qtbot, session)
+        session.told.connect(told.append)
+        captures.set_kind("frontal")
+        id = first(captures, 2)
+        load(qtbot, captures, id)
+        wait_for(qtbot, lambda: session.source is Source.FRONTAL)
+        assert session.headset.recipe.frame == id
+        assert session.fit_config.prior == "avatar"
+        assert told[-1] == "Fitted under the prior of lip, driven by the headset images"
+        wait_for_fit(qtbot, session)
+        fit, z = session.fit, torch.from_numpy(session.fit.z)[None]
+        expected = avatar.prior.log_prob(z, avatar.context(torch.from_numpy(session.headset.images)[None])).item()
+        normal = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum().item()
+        assert fit.log_likelihood == pytest.approx(expected, rel=1e-3)
+        assert fit.log_likelihood != pytest.approx(normal, rel=1e-2)
+        assert fit.energy == pytest.approx(fit.data_energy - fit.log_likelihood, rel=1e-4)
+        signal = session.part(Latent).signal()
+        assert signal.driving is session.headset.images
+
+        session.part(Files).save(str(tmp_path / "photo.lipflow"))
+        kept = session_file.read(tmp_path / "photo.lipflow").document
+        assert kept.frontal.frame == session.frontal.frame == CaptureFrame(str(root), id.segment, id.number)
+        np.testing.assert_array_equal(kept.headset.images, session.headset.images)
+        steps, photo, images = session.recorded, session.frontal, session.headset
+        assert [step["command"] for step in steps if "command" in step][-2:] == ["capture.load", "files.save"]
+
+        captures.set_kind("headset")
+        load(qtbot, captures, first(captures, 3))
+        assert session.frontal is None  # that frame's photo: these images do not drive a fit to it
+        session.undo()
+        assert (session.frontal, session.headset, session.source) == (photo, images, Source.FRONTAL)
+        load(qtbot, captures, id)
+        assert session.frontal is photo  # of the same frame
+        session.undo()
+        session.undo()
+        assert session.frontal is None
+        assert session.headset is None
+
+        other = Session()
+        player = Player(other, steps[:-1], other)
+        with qtbot.waitSignal(player.finished, timeout=PATIENCE_MS):
+            player.start()
+        wait_for(qtbot, lambda: other.fit is not None)
+        assert other.fit_config.prior == "avatar"
+        np.testing.assert_array_equal(other.headset.images, images.images)
+        assert other.close()
+
+    def test_its_prior_is_driven_by_the_keypoints_of_the_same_frame_if_there_are_any(
+        self, qtbot: QtBot, session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        captures = opened(qtbot, session, root)
+        captures.set_kind("keypoints")
+        load(qtbot, captures, first(captures, 1))
+        expected = session.keypoints
+        load(qtbot, captures, first(captures, 2))
+        captures.set_kind("frontal")
+        load(qtbot, captures, first(captures, 1))
+        wait_for(qtbot, lambda: session.source is Source.FRONTAL)
+        assert session.keypoints == expected
+        assert captures.gave(session.keypoints)
+        assert session.fit_config.prior == "avatar"
+        (shutil.copytree(root, tmp_path / "bare") / "landmarks.json").unlink()
+        captures.open(str(tmp_path / "bare"))
+        wait_for(qtbot, lambda: captures.info.root == tmp_path / "bare")
+        load(qtbot, captures, first(captures, 2))
+        wait_for(qtbot, lambda: session.frontal.frame.capture == str(tmp_path / "bare"))
+        assert not session.keypoints.pinned.any()  # another frame's are of another face
+        assert session.fit_config.prior == "standard-normal"
+        assert session.problem is None
 
     def test_a_large_photo_and_its_camera_are_made_smaller_together(self, captures: Captures) -> None:
         id = first(captures)

@@ -25,6 +25,7 @@ from lipflow.capture import FrameId
 from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
 from lipflow.mesh import Landmarks
+from lipflow.observations import FrontalObservation, HmcObservation
 from lipflow_studio import script
 from lipflow_studio.capture_work import Truth
 from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare, config_for
@@ -41,7 +42,7 @@ from lipflow_studio.session import Session
 from lipflow_studio.views.compare_canvas import tiles
 from lipflow_studio.views.compare_faces import HEAD_ASPECT, fitted
 from lipflow_studio.workers import Waiting
-from support.random_avatar import random_avatar, tiny_config
+from support.random_avatar import TINY_HMC, random_avatar, tiny_config
 
 MakeWindow = Callable[[Session], MainWindow]
 PINNED = {i: (0.45, 0.55) for i in range(3)}
@@ -228,15 +229,23 @@ def test_another_source_begins_anew(qtbot: QtBot, hmc_session: Session, headset_
 def test_each_contender_has_its_own_prior(kpt_avatar: Avatar) -> None:
     info = describe(kpt_avatar, "tiny")
     document = Document.of_avatar(kpt_avatar, info)
-    observation = observation_of(document, torch.device("cpu"))
+    keypoints, camera = observation_of(document, torch.device("cpu")), kpt_avatar.keypoint_camera
+    photograph = FrontalObservation(torch.zeros(3, *camera.size), camera)
+    seen = {
+        Source.KEYPOINTS: keypoints,
+        Source.HEADSET: HmcObservation.for_avatar(kpt_avatar, torch.zeros(3, *TINY_HMC)),
+        Source.FRONTAL: photograph,
+    }
     config = FitConfig(optimiser="lm", iterations=7, prior_weight=3.0, likelihood=False, prior="standard-normal")
 
     def given(source: Source, prior: str) -> FitConfig:
-        return config_for(Entrant(kpt_avatar, info, prior), Task(observation, source, config, None, 1))
+        return config_for(Entrant(kpt_avatar, info, prior), Task(seen[source], source, config, None, 1))
 
     own = given(Source.KEYPOINTS, "own")
     assert (own.prior, own.likelihood, own.iterations, own.prior_weight) == ("avatar", True, 7, 3.0)
-    assert given(Source.HEADSET, "own").prior == "standard-normal"
+    assert given(Source.HEADSET, "own").prior == given(Source.FRONTAL, "own").prior == "standard-normal"
+    seen[Source.FRONTAL] = replace(photograph, driven_by=keypoints)
+    assert given(Source.FRONTAL, "own").prior == "avatar"
     assert given(Source.KEYPOINTS, "standard-normal").prior == "standard-normal"
     assert not given(Source.KEYPOINTS, "no-likelihood").likelihood
 

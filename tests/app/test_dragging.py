@@ -8,9 +8,9 @@ import torch
 import lipflow.reach
 from lipflow.avatar import Avatar
 from lipflow.fitting import FitConfig, fit
-from lipflow.observations import KeypointObservation
+from lipflow.observations import FrontalObservation, KeypointObservation
 from lipflow.reach import Reach
-from lipflow_studio.dragging import DraggedKeypoints
+from lipflow_studio.dragging import DraggedKeypoints, following, is_at_rest
 
 
 def dragged(avatar: Avatar, *pinned: int) -> DraggedKeypoints:
@@ -31,6 +31,20 @@ def test_the_prior_sees_pinned_points_as_given_and_the_others_on_the_face(kpt_av
     assert after.driving("hmc") is None
     assert not before.is_at_rest(projected)
     assert after.is_at_rest(projected)
+
+
+def test_beside_a_photograph_they_are_shown_to_the_prior_the_same_way(kpt_avatar: Avatar) -> None:
+    camera, projected = kpt_avatar.keypoint_camera, torch.full((136, 2), 0.25)
+    given = dragged(kpt_avatar, 4, 9)
+    before = FrontalObservation(torch.zeros(3, *camera.size), camera, driven_by=given)
+    after = following(before, projected)
+    torch.testing.assert_close(after.driving("kpt"), given.following(projected).driving("kpt"))
+    assert after.image is before.image
+    assert not is_at_rest(before, projected)
+    assert is_at_rest(after, projected)
+    alone = FrontalObservation(before.image, camera)
+    assert following(alone, projected) is alone
+    assert is_at_rest(alone, projected)
 
 
 def test_following_changes_the_prior_and_not_the_energy(kpt_avatar: Avatar) -> None:

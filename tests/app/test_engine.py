@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from lipflow.fitting import FitConfig
+from lipflow.observations import FrontalObservation, KeypointObservation
 from lipflow_studio import engine
-from lipflow_studio.document import Picture
-from lipflow_studio.engine import PictureRequest, decode_shape, describe, neutral_code, pictures
+from lipflow_studio.document import Picture, Source
+from lipflow_studio.engine import FitRequest, PictureRequest, decode_shape, describe, live_fit, neutral_code, pictures
 from lipflow_studio.workers import Waiting
 from support.random_avatar import random_avatar, tiny_config
 
@@ -66,3 +69,24 @@ def test_once_a_fit_has_ended_texture_and_frontal_picture_wait_for_nothing(monke
     ended = until_waiting(generator, generator.send(PictureRequest(fitting=False)))
     assert ended[-1].texture is not rationed[-1].texture
     assert ended[-1].frontal is not rationed[-1].frontal
+
+
+def test_what_drives_the_prior_of_a_photograph_comes_and_goes_while_it_is_fitted() -> None:
+    """The observation and the prior are told of in one message; neither is taken without the other."""
+    avatar = random_avatar(tiny_config("gaussian", "kpt")).for_inference()
+    info, z, camera = describe(avatar, "tiny"), neutral_code(avatar), avatar.keypoint_camera
+    alone = FrontalObservation(torch.full((3, *camera.size), 0.3), camera)
+    driven = replace(alone, driven_by=KeypointObservation.for_avatar(avatar, torch.from_numpy(info.keypoints)))
+    normal, own = FitConfig(prior="standard-normal"), FitConfig()
+    run = live_fit(avatar, info, z)
+    next(run)
+    first = run.send(FitRequest(alone, Source.FRONTAL, normal, serial=1))
+    learned = run.send(FitRequest(driven, Source.FRONTAL, own, serial=2))
+    again = run.send(FitRequest(alone, Source.FRONTAL, normal, serial=3))
+    assert (first.serial, learned.serial, again.serial) == (1, 2, 3)
+    code = torch.from_numpy(learned.z)[None]
+    expected = avatar.prior.log_prob(code, avatar.context(driven.driving("kpt"))).item()
+    assert learned.log_likelihood == pytest.approx(expected, rel=1e-4)
+    for update in (first, again):
+        expected = torch.distributions.Normal(0.0, 1.0).log_prob(torch.from_numpy(update.z)).sum().item()
+        assert update.log_likelihood == pytest.approx(expected, rel=1e-4)

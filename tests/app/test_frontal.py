@@ -23,6 +23,7 @@ from lipflow.observation_files import save_camera
 from lipflow.observations import FrontalObservation
 from lipflow_studio.document import Source
 from lipflow_studio.main_window import MainWindow
+from lipflow_studio.observing import observation_of
 from lipflow_studio.opening import kind_of
 from lipflow_studio.panels.fit_panel import FitPanel
 from lipflow_studio.parts.files import Files
@@ -67,7 +68,7 @@ def test_it_is_opened_fitted_shown_saved_and_undone(
     wait_for(qtbot, lambda: opened.fit is not None and opened.fit.renders is not None and opened.fit.iteration > 1)
     assert opened.source is Source.FRONTAL
     assert opened.fit.renders.shape == opened.frontal.image.shape
-    assert opened.fit_config.prior == "standard-normal"  # a photograph drives no prior
+    assert opened.fit_config.prior == "standard-normal"  # a photograph drives no prior, and nothing else is given
     assert opened.fit.data_energy < opened.fit.curve[0, 1]
     assert item.isEnabled()
     assert panel.source.currentData() == "FRONTAL"
@@ -87,6 +88,54 @@ def test_it_is_opened_fitted_shown_saved_and_undone(
     assert opened.frontal is None
     assert opened.source is Source.KEYPOINTS
     assert view.grab().toImage() == invitation
+    assert opened.problem is None
+
+
+def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
+    qtbot: QtBot, opened: Session, photograph: list[Path], tmp_path: Path
+) -> None:
+    panel, told = FitPanel(opened), []
+    qtbot.addWidget(panel)
+    opened.told.connect(told.append)
+    choice = panel.choices["prior"].model().item(panel.choices["prior"].findData("avatar"))
+    opened.open_frontal([str(path) for path in photograph])
+    wait_for(qtbot, lambda: opened.source is Source.FRONTAL)
+    assert (panel.driver.text(), choice.isEnabled()) == ("Nothing", False)
+    opened.set_fit_config(prior="avatar")
+    assert "pin keypoints first" in opened.problem.line
+    opened.dismiss_problem()
+    handle = opened.handles()[5]
+    opened.move_keypoints({5: (float(handle[0]), float(handle[1]) + 0.02)})
+    assert panel.driver.text() == "Keypoints"
+    opened.set_source("FRONTAL")
+    assert opened.fit_config.prior == "avatar"
+    assert (panel.driver.text(), choice.isEnabled()) == ("Keypoints", True)
+    assert told[-1] == "Fitted under the prior of tiny-kpt, driven by the keypoints"
+    wait_for(qtbot, lambda: opened.fit is not None and opened.fit.source is Source.FRONTAL)
+    observation = observation_of(opened.document, opened.device)
+    torch.testing.assert_close(observation.driven_by.keypoints, torch.from_numpy(opened.keypoints.given))
+    opened.part(Files).save(str(tmp_path / "f.lipflow"))
+    other = Session()
+    other.part(Files).open(str(tmp_path / "f.lipflow"))
+    wait_for(qtbot, lambda: not other.loading)
+    assert other.fit_config.prior == "avatar"
+    wait_for(qtbot, lambda: other.fit is not None)
+    assert other.problem is None
+    assert other.close()
+    opened.set_fit_config(prior="standard-normal")
+    assert panel.driver.text() == "Nothing"
+    opened.select([5])
+    opened.nudge(0.01, 0.0)
+    opened.set_source("FRONTAL")
+    assert opened.fit_config.prior == "standard-normal"  # as was chosen
+    opened.undo(), opened.undo(), opened.undo()
+    assert opened.fit_config.prior == "avatar"
+    opened.reset_keypoints()
+    opened.set_source("FRONTAL")
+    assert opened.fit_config.prior == "standard-normal"  # nothing is pinned any more
+    assert told[-1] == "No keypoint is pinned to drive the prior: fitted under N(0, I)"
+    opened.undo(), opened.undo()
+    assert opened.fit_config.prior == "avatar"
     assert opened.problem is None
 
 
@@ -121,9 +170,9 @@ def test_a_jpeg_is_an_ordinary_photograph_and_the_status_bar_says_so(
     opened.told.connect(told.append)
     png = [str(path) for path in photograph]
     linear = read(qtbot, opened, lambda: opened.open(png))
-    assert told[-1] == "Opened photo.png: its values are linear"
+    assert told[-1].startswith("Opened photo.png: its values are linear. No keypoint is pinned")
     gamma = read(qtbot, opened, lambda: opened.open(jpeg))
-    assert told[-1] == "Opened photo.jpg: its values are in display gamma"
+    assert told[-1].startswith("Opened photo.jpg: its values are in display gamma. ")
     assert gamma.mean() < 0.9 * linear.mean()
     camera = json.loads(Path(jpeg[1]).read_text())
     Path(jpeg[1]).write_text(json.dumps(camera | {"gamma": False}))

@@ -19,6 +19,7 @@ from lipflow.observation_files import load_keypoints as read_keypoints
 from lipflow.observation_files import save_keypoints as write_keypoints
 from lipflow_studio.commands import command
 from lipflow_studio.document import AvatarInfo, Document, FrontalImage, HeadsetImages, KeypointSet, Source
+from lipflow_studio.observing import prior_in_words
 from lipflow_studio.opening import (
     AVATAR_FILE,
     avatar_file,
@@ -162,7 +163,8 @@ def open_frontal(session: Session, paths: list[str], display_gamma: bool | None 
         session.edit("open frontal image", restart=True, frontal=frontal, source=Source.FRONTAL)
         _check_view(session, frontal.camera)
         session.opened.emit(frontal_kind(display_gamma), paths)
-        session.told.emit(f"Opened {frontal.name}: its values are {'in display gamma' if gamma else 'linear'}")
+        values = "in display gamma" if gamma else "linear"
+        session.told.emit(f"Opened {frontal.name}: its values are {values}. {prior_in_words(session.document)}")
 
     if session.avatar_info is None:
         session.report(InputError("frontal image", expected="an open avatar", got="none"))

@@ -12,11 +12,13 @@ from lipflow.checks import InputError
 from lipflow_studio.commands import command
 from lipflow_studio.document import KeypointSet, Source, Status
 from lipflow_studio.engine import decode_shape
-from lipflow_studio.observing import drives
+from lipflow_studio.observing import has_prior, wanted_by
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
+# What lets a prior be had beside a photograph, by what drives it.
+MENDS = {Source.KEYPOINTS: "pin keypoints first", Source.HEADSET: "open headset images first"}
 # What the undo menu calls a field of FitConfig.
 FIELDS = {
     "optimiser": "the optimiser",
@@ -80,9 +82,10 @@ def _check_suits(session: Session, changes: Mapping[str, Any]) -> None:
     source, info = session.source, session.avatar_info
     if changes.get("optimiser") == "lm" and source is not Source.KEYPOINTS:
         raise InputError("optimiser", expected=f"adam for {source.value.lower()}", got="lm, which is for keypoints")
-    if changes.get("prior") == "avatar" and info is not None and not drives(source, info):
-        expected = f"standard-normal for {source.value.lower()}"
-        raise InputError("prior", expected=expected, got=f"that of {info.name}, which they do not drive")
+    if changes.get("prior") == "avatar" and info is not None and not has_prior(session.document):
+        expected, wanted = f"standard-normal for {source.value.lower()}", wanted_by(info)
+        mend = MENDS[wanted] if wanted is not None and source is Source.FRONTAL else ""
+        raise InputError("prior", expected=expected, got=f"that of {info.name}, which nothing drives here", mend=mend)
 
 
 @command(same=lambda hold: "hold")

@@ -23,7 +23,7 @@ from lipflow.fitting import FitConfig
 from lipflow_studio.capture_work import Figures
 from lipflow_studio.document import FitUpdate, Source, Status
 from lipflow_studio.icons import icon
-from lipflow_studio.observing import drives
+from lipflow_studio.observing import driver, has_prior, prior_in_words
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.session import Session
 from lipflow_studio.widgets.make import button, dressed, label, rule
@@ -31,6 +31,7 @@ from lipflow_studio.widgets.scrolling import scrolling
 
 BESIDE = 290  # pixels of the window's height for the curves, tabs, menu and status bar
 SLIDER_STEPS = 100
+NOTHING = "Nothing"  # drives the prior
 PRIOR_WEIGHTS = (-3.0, 2.0)  # decades of λ on the slider; its left end is 0
 HOLDS = (-4.0, 0.0)  # decades of the unpinned landmarks' weight
 
@@ -42,7 +43,7 @@ CHOICES: Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]] = (
      (("z", "z  ·  decoder's"), ("u", "u  ·  prior's"))),
     ("start", "Start", "Where Restart begins",
      (("prior", "Prior's guess"), ("zero", "Zero"), ("sample", "Sample of the prior"))),
-    ("prior", "Prior", "The avatar's own, where it is driven by what is fitted to, or N(0, I) in its place",
+    ("prior", "Prior", "The avatar's own, where something drives it, or N(0, I) in its place",
      (("avatar", "Avatar's"), ("standard-normal", "Standard normal"))),
     ("edges", "Edges", "Of the renders that images are compared with: smooth ones tell the fit where to move",
      (("smooth", "Smooth"), ("hard", "Hard, one sample a pixel"))),
@@ -83,6 +84,7 @@ class FitPanel(QWidget):
         session.source_changed.connect(self._show_source)
         session.headset_changed.connect(lambda _: self._show_source(session.source))
         session.frontal_changed.connect(lambda _: self._show_source(session.source))
+        session.keypoints_changed.connect(lambda _: self._show_driver())
         session.hold_changed.connect(self._show_hold)
         session.fit_changed.connect(self._show_fit)
         session.part(Captures).figures_changed.connect(self._show_figures)
@@ -124,6 +126,9 @@ class FitPanel(QWidget):
             box.activated.connect(lambda _, n=name, b=box: self._session.set_fit_config(**{n: b.currentData()}))
             self.choices[name] = box
             self._row(grid, title, box)
+            if name == "prior":
+                self.driver = label("–", "value")
+                self._row(grid, "Driven by", self.driver)
         self.iterations = dressed(QSpinBox(), "iterations", "At most so many iterations")
         self.iterations.setRange(1, 5000)
         self.iterations.setKeyboardTracking(False)
@@ -194,11 +199,19 @@ class FitPanel(QWidget):
         model: Any = self.source.model()
         for each in Source:
             model.item(self.source.findData(each.name)).setEnabled(self._session.document.offers(each))
-        info = self._session.avatar_info
         self._offer("optimiser", "lm", source is Source.KEYPOINTS)
-        self._offer("prior", "avatar", info is None or drives(source, info))
+        self._show_driver()
         self._use(self.choices["edges"], source is not Source.KEYPOINTS, "Keypoints are fitted to without a render")
         self._use(self.hold, source is Source.KEYPOINTS, "There are no keypoints where images are fitted to")
+
+    def _show_driver(self) -> None:
+        """What conditions the prior: beside a photograph, what else is open."""
+        document = self._session.document
+        given, config = driver(document), document.config
+        self._offer("prior", "avatar", has_prior(document))
+        replaced = config is not None and config.prior == "standard-normal"
+        self.driver.setText("–" if config is None else NOTHING if replaced or given is None else given.value)
+        self.driver.setToolTip(prior_in_words(document))
 
     def _use(self, field: QWidget, on: bool, otherwise: str) -> None:
         """Whether a field has an effect on the fit; where it has none, its tip says why ``otherwise``."""
@@ -215,6 +228,7 @@ class FitPanel(QWidget):
         self._show_source(self._session.source)
 
     def _show_config(self, config: FitConfig | None) -> None:
+        self._show_driver()
         if config is None:
             return
         for name, box in self.choices.items():

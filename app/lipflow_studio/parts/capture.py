@@ -24,7 +24,15 @@ from lipflow_studio.capture_work import (
     Truth,
 )
 from lipflow_studio.commands import command
-from lipflow_studio.document import AvatarInfo, ByteArray, HeadsetImages, HeadsetRecipe, KeypointSet, Source
+from lipflow_studio.document import (
+    AvatarInfo,
+    ByteArray,
+    CaptureFrame,
+    HeadsetImages,
+    HeadsetRecipe,
+    KeypointSet,
+    Source,
+)
 from lipflow_studio.judging import Judge
 from lipflow_studio.observing import DRIVES
 from lipflow_studio.parts.base import Part
@@ -92,6 +100,7 @@ class Captures(Part):
         self._retired: list[Worker[Any, Any]] = []
         self._wanted: FrameId | None = None  # asked for, and not yet read
         self._given: object = None  # the document's observation that is this frame's
+        self._beside: tuple[object, ...] = ()  # and what drives the prior beside it
         self._returning: FrameId | None = None  # that a reopened session was at
         self._returns_given = True  # and its observation was that frame's
         self._timer = QTimer(self, interval=TICK_MS)
@@ -216,8 +225,8 @@ class Captures(Part):
         return self.truth if self._is_of_frame() else None
 
     def gave(self, observation: object) -> bool:
-        """Whether an observation is the frame that was loaded last, as it was then."""
-        return observation is self._given
+        """Whether an observation is of the frame that was loaded last, as it was then."""
+        return observation is self._given or any(observation is each for each in self._beside)
 
     def offers(self, recipe: HeadsetRecipe | None) -> bool:
         """Whether headset images can be made again: they are of a frame of the open capture."""
@@ -371,9 +380,10 @@ class Captures(Part):
         if loaded.about is not session.avatar_info:  # another avatar was opened meanwhile: make it for that one
             self._ask(loaded.id)
             return
-        if isinstance(loaded.given, HeadsetImages) and loaded.given.recipe != self._recipe(loaded.id):
-            self._ask(loaded.id)  # the one before was made otherwise meanwhile
-            return
+        for made in (loaded.given, *loaded.beside.values()):
+            if isinstance(made, HeadsetImages) and made.recipe != self._recipe(loaded.id):
+                self._ask(loaded.id)  # the one before was made otherwise meanwhile
+                return
         self._wanted = None
         if loaded.error is not None:
             self._stop_playing()
@@ -389,8 +399,11 @@ class Captures(Part):
         self._loaded_at = time.monotonic()
         if returns:
             return
-        self._given, kind = loaded.given, KINDS[loaded.kind]
-        changes: dict[str, Any] = {kind.field: loaded.given, "source": kind.source}
+        self._given, self._beside, kind = loaded.given, tuple(loaded.beside.values()), KINDS[loaded.kind]
+        changes: dict[str, Any] = {kind.field: loaded.given, "source": kind.source, **loaded.beside}
+        frame = CaptureFrame(self._folder, segment, loaded.id.number)
+        if "frontal" not in changes and session.frontal is not None and session.frontal.frame not in (None, frame):
+            changes["frontal"] = None  # another frame's photo: what is loaded now must not drive a fit to that
         if self.playing:
             self._playback.show(segment, **changes)
         else:

@@ -27,6 +27,7 @@ from lipflow_studio.latent_engine import (
     draw_code,
     explore,
 )
+from lipflow_studio.observing import driver
 from lipflow_studio.parts.base import Part
 from lipflow_studio.workers import Failures, Worker
 
@@ -259,7 +260,7 @@ class Latent(Part):
             return None
         if session.avatar_info.driving == "kpt":
             driving: FloatArray | None = session.handles().astype(np.float32).clip(0, 1)
-        elif session.source is Source.HEADSET and session.headset is not None:
+        elif driver(session.document) is Source.HEADSET and session.headset is not None:
             driving = session.headset.images
         else:
             driving = None
