@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lipflow.camera import Camera
-from lipflow.capture.images import MAX_PIXELS, read_grey, read_rgb
+from lipflow.capture.images import MAX_PIXELS, read_rgb
 from lipflow.checks import InputError
 from lipflow.colour import DISPLAY_GAMMA
 from lipflow.files import replacing, write_json
@@ -151,15 +151,6 @@ def in_display_gamma(image: Path, camera: Path) -> bool:
     return said
 
 
-def load_mask(path: Path, size: tuple[int, int]) -> Tensor:
-    """Read a mask: [H, W] of 0 and 1, from an image of that (height, width): 1 from the middle grey on.
-
-    Raises:
-        InputError: a file that is no image, or another size.
-    """
-    return torch.from_numpy((read_grey(Path(path), size=size) >= 128).astype(np.float32))
-
-
 def load_camera(path: Path) -> Camera:
     """Read one camera from JSON: ``{"K": 3×3, "R": 3×3, "t": [3], "size": [height, width]}``; ``in_display_gamma``
     reads what it may say of its photograph.
@@ -181,12 +172,6 @@ def load_camera(path: Path) -> Camera:
     if np.abs(R.T @ R - np.eye(3)).max() > MAX_NOT_RIGID or np.linalg.det(R) < 0:
         raise InputError(f"{what}: R", expected="a rotation matrix", got=_shortly(body["R"]))
     return Camera(torch.from_numpy(K), torch.from_numpy(R), torch.from_numpy(t), (height, width))
-
-
-def save_camera(path: Path, camera: Camera, *, gamma: bool | None = None) -> None:
-    """Write one camera so that ``load_camera`` reads it; with ``gamma`` it says how its photograph is kept."""
-    fields = {"K": camera.K.tolist(), "R": camera.R.tolist(), "t": camera.t.tolist(), "size": list(camera.size)}
-    write_json(path, fields if gamma is None else fields | {"gamma": gamma})
 
 
 def _camera_body(path: Path) -> dict[str, object]:

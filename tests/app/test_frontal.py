@@ -19,7 +19,6 @@ from pytestqt.qtbot import QtBot
 from conftest import wait_for, wait_for_face
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
-from lipflow.observation_files import save_camera
 from lipflow.observations import FrontalObservation
 from lipflow_studio.document import Source
 from lipflow_studio.main_window import MainWindow
@@ -30,6 +29,7 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.recent import Recent
 from lipflow_studio.session import Session
 from lipflow_studio.views.frontal_view import FrontalView, largest_piece, outline
+from support.camera_file import save_camera
 
 
 @pytest.fixture(scope="session")

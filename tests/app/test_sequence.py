@@ -17,7 +17,6 @@ from pytestqt.qtbot import QtBot
 from conftest import PATIENCE_MS, wait_for, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.export_codes import load_codes
-from lipflow.observation_files import save_camera
 from lipflow.observations import HmcObservation
 from lipflow_studio import sequence_work
 from lipflow_studio.demo import drop
@@ -31,6 +30,7 @@ from lipflow_studio.script import Player
 from lipflow_studio.session import Session
 from lipflow_studio.views.sequence_bar import SequenceBar
 from lipflow_studio.widgets.timeline import clock
+from support.camera_file import save_camera
 from support.random_avatar import TINY_HMC
 from support.tiny_capture import write_tiny_capture
 

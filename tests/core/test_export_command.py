@@ -19,8 +19,8 @@ from lipflow.commands import fit_sequence
 from lipflow.export_codes import load_codes
 from lipflow.export_video import VideoConfig
 from lipflow.fitting import fit
-from lipflow.observation_files import save_camera
 from lipflow.observations import FrontalObservation
+from support.camera_file import save_camera
 from support.random_avatar import random_avatar, tiny_config
 
 MORE = {"turntable.mp4", "fit.mp4", "codes.npz", "codes.csv", "report.html"}

@@ -19,7 +19,7 @@ from PIL import Image
 from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.keypoint_sequences import KeypointSequence
-from lipflow.observation_files import in_camera_order, save_camera
+from lipflow.observation_files import in_camera_order
 from lipflow.picture_sequences import SKIPPED, ImageFiles, Video
 from lipflow.sequence_files import (
     HeadsetSequence,
@@ -28,6 +28,7 @@ from lipflow.sequence_files import (
     is_sequence,
     open_sequence,
 )
+from support.camera_file import save_camera
 
 SIZE = (24, 32)  # height, width of one camera's image
 CAMERAS = ("mouth", "left", "right")
