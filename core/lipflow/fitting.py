@@ -32,8 +32,9 @@ RATE_WINDOW = 10  # iterations that the reported rate is taken over
 class FitConfig:
     """How a code is fitted."""
 
-    optimiser: Literal["lm", "adam"] = "adam"
-    """lm: Levenberg–Marquardt, for keypoints. adam: for every observation."""
+    optimiser: Literal["lm", "lbfgs", "adam"] = "lbfgs"
+    """lm: Levenberg–Marquardt, for keypoints. lbfgs: for every observation; each iteration is one
+    evaluation. adam: for every observation; it needs about three times as many."""
     iterations: int = 150
     """At most so many, counted anew when another observation or configuration is sent."""
     learning_rate: float = 0.1
@@ -55,8 +56,8 @@ class FitConfig:
     between the two, and the energy falls or rises as the edge moves. hard: each pixel shows one of them, the gradient
     knows nothing of edges, and a fit soon wanders. Keypoints have none."""
     tolerance: float = 1e-3
-    """Converged when an iteration promises to lower the energy by less than this share of it (Adam: when ten did not,
-    with ever smaller steps)."""
+    """Converged when an iteration promises to lower the energy by less than this share of it (L-BFGS: when ten did not;
+    Adam: when ten did not, with ever smaller steps)."""
     pictures_every: int = 0
     """Put the renders into every n-th state's extras; 0: into none but the first and the last."""
 
@@ -70,7 +71,7 @@ class FitConfig:
             if not 0 <= value < float("inf"):
                 raise InputError(name, expected="a number of at least 0", got=value)
         choices = {
-            "optimiser": (self.optimiser, ("lm", "adam")),
+            "optimiser": (self.optimiser, ("lm", "lbfgs", "adam")),
             "space": (self.space, ("z", "u")),
             "start": (self.start, ("prior", "encoder", "zero", "sample")),
             "prior": (self.prior, ("avatar", "standard-normal")),
@@ -115,9 +116,9 @@ def fit(
     """Fit a code to an observation; returns the last state.
 
     The first state is the start: ``z0`` [Z] if given, else the config's. Sending an observation or a config takes
-    effect before the next iteration; z and the optimiser's memory survive, the count towards ``iterations`` begins
-    anew. The fit ends after ``iterations`` or on convergence, with the best code it saw, unless something is sent in
-    answer to that state. The same arguments give the same states. ``avatar`` comes from
+    effect before the next iteration; z survives, and of the optimiser's memory what still holds; the count towards
+    ``iterations`` begins anew. The fit ends after ``iterations`` or on convergence, with the best code it saw, unless
+    something is sent in answer to that state. The same arguments give the same states. ``avatar`` comes from
     ``for_inference()``; nothing here changes it.
 
     Raises:
@@ -168,7 +169,7 @@ def make_problem(avatar: Avatar, observation: Observation, config: FitConfig) ->
     observation.check(avatar)
     if config.optimiser == "lm" and not isinstance(observation, LeastSquares):
         got = type(observation).__name__
-        raise InputError("Levenberg–Marquardt", expected="keypoints", got=got, mend="choose Adam")
+        raise InputError("Levenberg–Marquardt", expected="keypoints", got=got, mend="choose L-BFGS or Adam")
     prior: LatentPrior = avatar.prior
     context: Tensor | None = None
     if config.prior == "standard-normal":

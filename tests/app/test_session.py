@@ -138,8 +138,8 @@ def test_a_configuration_that_no_fit_runs_with_is_refused(
     session.set_fit_config(prior="avatar")
     assert session.problem is None
     session.set_fit_config(optimiser="lm")
-    assert "adam for headset images" in session.problem.line
-    assert session.fit_config.optimiser == "adam"
+    assert "lbfgs or adam for headset images" in session.problem.line
+    assert session.fit_config.optimiser == "lbfgs"
 
 
 def test_keypoints_stay_inside_the_image(session: Session) -> None:
@@ -282,7 +282,7 @@ def test_the_source_can_be_changed_back_and_forth(
     session = hmc_session
     session.open_headset_images([str(p) for p in headset_files])
     wait_for(qtbot, lambda: session.fit is not None)
-    assert session.fit_config.optimiser == "adam"
+    assert session.fit_config.optimiser == "lbfgs"
     put(session)
     assert session.source is Source.KEYPOINTS
     assert session.fit_config.prior == "standard-normal"  # keypoints do not drive this avatar's own

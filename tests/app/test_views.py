@@ -396,12 +396,14 @@ def test_fields_that_the_fit_does_not_use_are_off_and_say_why(
     assert edges.toolTip() == f"{tip}\nKeypoints are fitted to without a render"
     hmc_session.set_fit_config(optimiser="lm")
     assert not panel.learning_rate.isEnabled()
-    assert "Levenberg–Marquardt" in panel.learning_rate.toolTip()
+    assert "Only Adam" in panel.learning_rate.toolTip()
     assert panel.hold.isEnabled()
     hmc_session.open_headset_images([str(p) for p in headset_files])
     wait_for(qtbot, lambda: hmc_session.headset is not None)
     assert edges.isEnabled()
     assert edges.toolTip() == tip
+    assert not panel.learning_rate.isEnabled()  # L-BFGS suits images
+    hmc_session.set_fit_config(optimiser="adam")
     assert panel.learning_rate.isEnabled()
     assert not panel.hold.isEnabled()
     assert "keypoints" in panel.hold.toolTip().splitlines()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from lipflow.rendering import make_renderer
 from support.random_avatar import AVATARS, TINY_PHOTO, random_avatar, tiny_config
 
 COUNT = 3
-SHORT = FitConfig(iterations=6, learning_rate=0.2, tolerance=0.0)
+SHORT = FitConfig(optimiser="adam", iterations=6, learning_rate=0.2, tolerance=0.0)
 
 
 @pytest.fixture(scope="module", params=["flow-hmc", "standard-normal"])
@@ -43,6 +44,9 @@ def headset(avatar: Avatar) -> HeadsetImages:
         replace(SHORT, prior="standard-normal", start="encoder"),
         replace(SHORT, likelihood=False),
         replace(SHORT, edges="hard"),
+        replace(SHORT, optimiser="lbfgs"),
+        replace(SHORT, optimiser="lbfgs", space="u", prior_weight=0.3),
+        replace(SHORT, optimiser="lbfgs", likelihood=False, edges="hard"),
     ],
 )
 def test_headset_fits_are_those_of_single_frames(avatar: Avatar, headset: HeadsetImages, config: FitConfig) -> None:
@@ -82,12 +86,13 @@ class Pulls:
         return torch.cat([self.of[int(row)].compare(avatar, code[None]).energy for row, code in zip(rows, z)])
 
 
-def test_rows_that_converge_stop_while_the_others_go_on() -> None:
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_rows_that_converge_stop_while_the_others_go_on(optimiser: Literal["adam", "lbfgs"]) -> None:
     avatar = random_avatar(tiny_config(*AVATARS["standard-normal"]))
     near, far = torch.zeros(avatar.config.latent), torch.linspace(-30.0, 30.0, avatar.config.latent)
     sigma = torch.linspace(0.05, 2.0, avatar.config.latent)
     pulls = tuple(Pull(code, sigma) for code in (near + 0.01, far, near - 0.5))
-    config = replace(SHORT, iterations=300, learning_rate=0.3, tolerance=1e-3)
+    config = replace(SHORT, optimiser=optimiser, iterations=300, learning_rate=0.3, tolerance=1e-3)
     together = fit_batch(avatar, Pulls(pulls), None, len(pulls), config)
     assert int(together.iterations.min()) < int(together.iterations.max())
     for k, pull in enumerate(pulls):
@@ -96,7 +101,8 @@ def test_rows_that_converge_stop_while_the_others_go_on() -> None:
         torch.testing.assert_close(together.z[k], torch.from_numpy(alone.z), rtol=1e-3, atol=1e-3)
 
 
-def test_an_energy_that_is_not_finite_is_not_taken() -> None:
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_an_energy_that_is_not_finite_is_not_taken(optimiser: Literal["adam", "lbfgs"]) -> None:
     """Where a step leads nowhere, its row stays and goes on with smaller ones; the other rows do not notice."""
     avatar = random_avatar(tiny_config(*AVATARS["standard-normal"]))
     pull = Pull(torch.full((avatar.config.latent,), 3.0), torch.ones(avatar.config.latent))
@@ -108,7 +114,7 @@ def test_an_energy_that_is_not_finite_is_not_taken() -> None:
             return Comparison(torch.where(beyond, seen.energy * float("nan"), seen.energy), {})
 
     cliff = Cliff(pull.code, pull.sigma)
-    config = replace(SHORT, iterations=60, likelihood=False)
+    config = replace(SHORT, optimiser=optimiser, iterations=60, likelihood=False)
     together = fit_batch(avatar, Pulls((pull, cliff)), None, 2, config)
     for k, observation in enumerate((pull, cliff)):
         *_, alone = fit(avatar, observation, config)

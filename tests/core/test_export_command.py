@@ -136,7 +136,7 @@ class TestHowItIsFitted:
         [
             (["--hmc", "m.png", "l.png", "r.png"], "expected --keypoints beside it, which drives this avatar's prior"),
             (["--prior", "avatar"], "expected keypoints, which drive this avatar's prior"),
-            (["--optimiser", "lm"], "choose Adam"),
+            (["--optimiser", "lm"], "choose L-BFGS or Adam"),
         ],
     )
     def test_what_does_not_go_with_a_photograph_is_refused(self, tmp_path, given, photograph, capsys, options, says):

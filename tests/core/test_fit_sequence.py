@@ -84,7 +84,7 @@ def test_it_is_told_how_to_fit_as_fit_is(
     words = [word for name, value in {**wanted, "seed": "3"}.items() for word in (f"--{name}", value)]
     first, again = tmp_path / "first", tmp_path / "again"
     assert main([*command, str(first), *words]) == 0
-    config = FitConfig(iterations=4, learning_rate=0.2, prior="standard-normal", space="u", start="sample")
+    config = FitConfig("adam", iterations=4, learning_rate=0.2, prior="standard-normal", space="u", start="sample")
     assert asked == [(config, 3)] * FRAMES
     assert main([*command, str(again), *words]) == 0
     assert main([*command, str(again), *words, "--seed", "4"]) == 0

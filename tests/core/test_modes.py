@@ -17,7 +17,7 @@ from lipflow.observations import KeypointObservation
 from support.linear import LATENT, LinearObservation, SolvedObservation, straight_avatar
 from support.random_avatar import random_avatar, tiny_config
 
-ADAM = FitConfig(prior="standard-normal", iterations=60, learning_rate=0.2, tolerance=0)
+ADAM = FitConfig(optimiser="adam", prior="standard-normal", iterations=60, learning_rate=0.2, tolerance=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,7 +81,8 @@ def _check_suits(session: Session, changes: Mapping[str, Any]) -> None:
     """
     source, info = session.source, session.avatar_info
     if changes.get("optimiser") == "lm" and source is not Source.KEYPOINTS:
-        raise InputError("optimiser", expected=f"adam for {source.value.lower()}", got="lm, which is for keypoints")
+        expected = f"lbfgs or adam for {source.value.lower()}"
+        raise InputError("optimiser", expected=expected, got="lm, which is for keypoints")
     if changes.get("prior") == "avatar" and info is not None and not has_prior(session.document):
         expected, wanted = f"standard-normal for {source.value.lower()}", wanted_by(info)
         mend = MENDS[wanted] if wanted is not None and source is Source.FRONTAL else ""

@@ -37,8 +37,8 @@ HOLDS = (-4.0, 0.0)  # decades of the unpinned landmarks' weight
 
 # field of FitConfig, label, tooltip, (value, text)…
 CHOICES: Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]] = (
-    ("optimiser", "Optimiser", "Levenberg–Marquardt suits keypoints; Adam takes every observation",
-     (("lm", "Levenberg–Marquardt"), ("adam", "Adam"))),
+    ("optimiser", "Optimiser", "Levenberg–Marquardt suits keypoints, L-BFGS images; Adam takes more iterations",
+     (("lm", "Levenberg–Marquardt"), ("lbfgs", "L-BFGS"), ("adam", "Adam"))),
     ("space", "Space", "Where the most probable code is sought: the decoder's space z, or the prior's u",
      (("z", "z  ·  decoder's"), ("u", "u  ·  prior's"))),
     ("start", "Start", "Where Restart begins",
@@ -241,7 +241,7 @@ class FitPanel(QWidget):
             self.likelihood.setChecked(config.likelihood)
         self.prior_weight.show_value(config.prior_weight)
         self._use(self.prior_weight, config.likelihood, "The likelihood is not used")
-        self._use(self.learning_rate, config.optimiser == "adam", "Levenberg–Marquardt chooses its own steps")
+        self._use(self.learning_rate, config.optimiser == "adam", "Only Adam has a step to choose")
 
     def _show_hold(self, hold: float) -> None:
         self.hold.show_value(hold)

@@ -1,4 +1,4 @@
-"""Many fits to images at once: the same Adam as ``fit``, one row a frame.
+"""Many fits to images at once: the same L-BFGS or Adam as ``fit``, one row a frame.
 
 A batch of frames shares the decoder's and the renderer's work, which is faster than one frame after the other; what
 each row does does not depend on the others.
@@ -22,6 +22,7 @@ from lipflow.observations import MAX_GAIN, MIN_GAIN, image_energy, render_views,
 from lipflow.priors.base import LatentPrior, PriorConfig, gaussian_log_prob
 from lipflow.priors.standard_normal import StandardNormal
 from lipflow.solvers import Adam
+from lipflow.solvers.lbfgs import Descent
 
 
 class Images(Protocol):
@@ -84,12 +85,12 @@ def fit_batch(avatar: Avatar, images: Images, driving: Tensor | None, count: int
     """Fit a code to each of ``count`` frames under the prior that its driving signal [B, ...] conditions.
 
     Raises:
-        InputError: for another optimiser than Adam, or a start whose energy is not finite.
+        InputError: for an optimiser that is not for images, or a start whose energy is not finite.
     """
-    if config.optimiser != "adam":
-        raise InputError("fits to images", expected="Adam", got=config.optimiser)
+    if config.optimiser not in _SOLVERS:
+        raise InputError("fits to images", expected=" or ".join(_SOLVERS), got=config.optimiser)
     posterior = _Posterior(avatar, images, driving, count, config)
-    solver = _BatchAdam(posterior, posterior.start(config.start, driving), config)
+    solver = _SOLVERS[config.optimiser](posterior, posterior.start(config.start, driving), config)
     if not torch.isfinite(solver.energy).all():
         raise InputError("fit", expected="a finite energy at the start", got=solver.energy.tolist())
     for iteration in range(config.iterations):
@@ -108,6 +109,7 @@ class _Posterior:
     def __init__(self, avatar: Avatar, images: Images, driving: Tensor | None, count: int, config: FitConfig) -> None:
         self.avatar, self.images, self.count = avatar, images, count
         self.space: Literal["z", "u"] = config.space
+        self.whitened = config.space == "u" or config.optimiser == "lbfgs"  # whether the unknown is
         self.weight = config.prior_weight if config.likelihood else 0.0
         self.smooth = config.edges == "smooth"
         self.prior: LatentPrior = avatar.prior
@@ -128,14 +130,14 @@ class _Posterior:
             if start == "encoder":
                 prior, context = self.avatar.prior, self.avatar.context(driving)
             z = torch.zeros_like(self.mu) if start == "zero" else prior.start(context).expand(self.count, -1)
-            if self.space == "z":
+            if not self.whitened:
                 return z.clone()
             u, _ = self.prior.to_prior(z, self.context)
             return (u - self.mu) * torch.exp(-self.log_sigma)
 
     def decoded(self, unknown: Tensor, rows: Tensor) -> Tensor:
         """The unknowns [N, Z] of some rows as the decoder's codes."""
-        if self.space == "z":
+        if not self.whitened:
             return unknown
         return self.prior.to_decoder(self.mu[rows] + torch.exp(self.log_sigma[rows]) * unknown, self._context(rows))
 
@@ -147,17 +149,17 @@ class _Posterior:
             data = self.images.energy(self.avatar, z, rows, smooth=self.smooth)
             total, energy = data, data.detach().double()
             if self.weight > 0:
-                cost = self._prior_cost(x, rows)
+                cost = self._prior_cost(x, z, rows)
                 total, energy = data + self.weight * cost, energy + self.weight * cost.detach().double()
             (gradient,) = torch.autograd.grad(total.sum(), x)
         return energy, gradient
 
-    def _prior_cost(self, x: Tensor, rows: Tensor) -> Tensor:
-        """−log p in the space of the unknown, [N]."""
+    def _prior_cost(self, x: Tensor, z: Tensor, rows: Tensor) -> Tensor:
+        """−log p of unknowns [N, Z] and their codes [N, Z], in the chosen space: [N]."""
         mu, log_sigma = self.mu[rows], self.log_sigma[rows]
         if self.space == "u":  # the density of u, whose normaliser does not depend on x
             return -gaussian_log_prob(mu + torch.exp(log_sigma) * x, mu, log_sigma)
-        u, log_abs_det = self.prior.to_prior(x, self._context(rows))
+        u, log_abs_det = self.prior.to_prior(z, self._context(rows))
         return -(gaussian_log_prob(u, mu, log_sigma) + log_abs_det)
 
     def _context(self, rows: Tensor) -> Tensor | None:
@@ -218,3 +220,21 @@ class _BatchAdam:
         falling = rows[~stuck]
         self._recent[falling] = self._recent[falling].roll(-1, dims=1)
         self._filled[falling] -= 1
+
+
+class _BatchLbfgs:
+    """The solver ``Lbfgs``: its ``Descent`` on all rows."""
+
+    def __init__(self, posterior: _Posterior, unknown: Tensor, config: FitConfig) -> None:
+        self._descent = Descent(posterior.evaluate, unknown, config.tolerance)
+        self.energy, self.best, self.best_energy = self._descent.energy, self._descent.unknown, self._descent.energy
+        self.converged = self._descent.converged
+        self.iterations = torch.zeros_like(self.converged, dtype=torch.long)
+
+    def step(self, rows: Tensor, iteration: int) -> None:
+        """One evaluation of the rows that have not converged."""
+        self._descent.step(rows)
+        self.iterations[rows] += 1
+
+
+_SOLVERS: dict[str, type[_BatchAdam] | type[_BatchLbfgs]] = {"lbfgs": _BatchLbfgs, "adam": _BatchAdam}

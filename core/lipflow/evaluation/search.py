@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from lipflow.fitting import FitConfig
 from lipflow.serial import from_json
 
-_STEPS = FitConfig(learning_rate=0.1, prior_weight=1.0)
+_BFGS = FitConfig(optimiser="lbfgs", prior_weight=1.0)
+_ADAM = FitConfig(optimiser="adam", learning_rate=0.1, prior_weight=1.0)
 _NEWTON = FitConfig(optimiser="lm", iterations=20, prior_weight=1.0)
 
 
@@ -27,15 +28,15 @@ class SearchSpace:
 
 _IMAGES = SearchSpace(
     (
-        _STEPS,
-        replace(_STEPS, prior_weight=0.1),
-        replace(_STEPS, prior_weight=0.3),
-        replace(_STEPS, prior_weight=3.0),
-        replace(_STEPS, learning_rate=0.05),
-        replace(_STEPS, learning_rate=0.2),
-        replace(_STEPS, space="u", prior_weight=0.3),
-        replace(_STEPS, start="zero"),
-        replace(_STEPS, edges="hard"),
+        _BFGS,
+        replace(_BFGS, prior_weight=0.1),
+        replace(_BFGS, prior_weight=0.3),
+        replace(_BFGS, prior_weight=3.0),
+        replace(_BFGS, space="u", prior_weight=0.3),
+        replace(_BFGS, start="zero"),
+        replace(_BFGS, edges="hard"),
+        _ADAM,
+        replace(_ADAM, learning_rate=0.2),
     ),
     rungs=(15, 30, 60),
 )

@@ -1,118 +1,20 @@
-"""The optimisers behind ``fit``: Levenberg–Marquardt for keypoints, Adam for images.
-
-Both hold one point (a code with its energies and gradient), move it with ``step`` and can be handed another problem
-while they run. Neither leaves a gradient mode switched between calls, so they are safe inside a generator.
-"""
+"""Levenberg–Marquardt, for observations that can be linearised: keypoints."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lipflow.avatar import Avatar
-from lipflow.observations import Against, Comparison, Difference, LeastSquares, Observation
-from lipflow.priors.base import Array, Carry, InverseJacobian, LatentPrior, Passage
-
-LOG_2PI = math.log(2 * math.pi)
-
-
-class Problem:
-    """``energy(z) = data(z) + λ · prior(z)`` for one observation; the prior's term is −log p in z or in u."""
-
-    def __init__(
-        self,
-        avatar: Avatar,
-        observation: Observation,
-        prior: LatentPrior,
-        context: Tensor | None,  # [1, C]
-        weight: float,
-        space: Literal["z", "u"],
-        *,
-        smooth: bool = False,  # whether pictures are compared with smoothed edges
-    ) -> None:
-        self.avatar, self.observation, self.prior, self.context = avatar, observation, prior, context
-        self.weight, self.space, self.smooth = weight, space, smooth
-        with torch.no_grad():
-            mu, log_sigma = prior.base(context)
-            self.mu, self.log_sigma = mu.reshape(-1), log_sigma.reshape(-1)  # [Z] each
-
-    def compare(self, z: Tensor) -> Comparison:
-        """Codes [B, Z] beside the observation, as a fit does it."""
-        compare = self.observation.compare_smoothly if self.smooth else self.observation.compare
-        return compare(self.avatar, z)
-
-    def whiten(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes [B, Z] -> (F(z) − μ) / σ [B, Z] and log|det| of F there, [B]."""
-        u, log_abs_det = self.prior.to_prior(z, self.context)
-        return (u - self.mu) * torch.exp(-self.log_sigma), log_abs_det
-
-    def unwhiten(self, w: Tensor) -> Tensor:
-        """The inverse of ``whiten``: [B, Z] -> codes [B, Z]."""
-        return self.prior.to_decoder(self.mu + torch.exp(self.log_sigma) * w, self.context)
-
-    def densities(self, w: Tensor, log_abs_det: Tensor) -> tuple[Tensor, Tensor]:
-        """(−log p in the chosen space, log p of the decoder's code), [B] each, of whitened codes [B, Z]."""
-        log_normal = -0.5 * w.square().sum(-1) - self.log_sigma.sum() - 0.5 * w.shape[-1] * LOG_2PI
-        log_p = log_normal + log_abs_det
-        return -(log_p if self.space == "z" else log_normal), log_p
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """A code and what it costs."""
-
-    z: Tensor  # [Z]
-    w: Tensor  # [Z] whitened
-    energy: float
-    data_energy: float
-    log_likelihood: float
-    shown: dict[str, Tensor]  # what the observation shows at this code, without a batch dimension
-
-
-class Solver(Protocol):
-    """An optimiser that is driven from outside, one iteration at a time."""
-
-    problem: Problem
-    converged: bool
-
-    @property
-    def point(self) -> Point:
-        """Where it is."""
-        ...
-
-    def gradient(self) -> Tensor:
-        """[Z], of the energy at the point, by the solver's unknown."""
-        ...
-
-    def step(self) -> None:
-        """One iteration."""
-        ...
-
-    def replace(self, problem: Problem, config: SolverConfig) -> None:
-        """Go on from the present code with another problem and the optimiser's memory."""
-        ...
-
-    def settle(self) -> None:
-        """The last iteration is over: take the best point that was seen."""
-        ...
-
-
-class SolverConfig(Protocol):
-    """What the solvers read of a fit's configuration."""
-
-    @property
-    def iterations(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def tolerance(self) -> float: ...
+from lipflow.observations import Against, Difference, LeastSquares
+from lipflow.priors.base import Array, Carry, InverseJacobian, Passage
+from lipflow.solvers.base import SolverConfig
+from lipflow.solvers.problem import LOG_2PI, Point, Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,92 +227,3 @@ class LevenbergMarquardt:
         by_w = self._z_by_u.pull_back(np.vstack([gradient, features])) * self._sigma
         data, whitened = torch.from_numpy(by_feature), torch.from_numpy(by_w).double()
         return _Model(-whitened[0], whitened[1:], (data.T @ data).double(), self.problem.weight)
-
-
-class Adam:
-    """Adam (Kingma and Ba 2015) on the code, or on its whitened form when the space is u; the step size falls."""
-
-    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-    LAST_RATE = 0.05  # of the learning rate, at the end of the cosine
-    WINDOW = 10  # iterations; the mean energy of so many is compared with that of so many before
-    SLOWEST = 1 / 8  # of the learning rate; no lower energy at that means convergence
-
-    def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
-        self._mean, self._square, self._steps = torch.zeros_like(z), torch.zeros_like(z), 0
-        self._start_at(problem, z, config)
-
-    def replace(self, problem: Problem, config: SolverConfig) -> None:
-        """Go on with another problem in the same space: the code and both moments stay."""
-        self._start_at(problem, self.point.z, config)
-
-    def _start_at(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
-        self.problem, self._config = problem, config
-        self.converged, self._done, self._brake = False, 0, 1.0
-        self._energies: deque[float] = deque(maxlen=2 * self.WINDOW)
-        with torch.no_grad():
-            self._unknown = z.detach() if problem.space == "z" else problem.whiten(z[None])[0][0]
-        self.point, self._gradient = self._evaluate(self._unknown)
-        self._best = self._unknown, self.point
-
-    def gradient(self) -> Tensor:
-        return self._gradient
-
-    def settle(self) -> None:
-        """Take the best point: where edges hide or show pixels a gradient that does not know of them misleads."""
-        self._unknown, self.point = self._best
-
-    def step(self) -> None:
-        gradient = self._gradient
-        self._steps += 1
-        self._mean = self.BETA1 * self._mean + (1 - self.BETA1) * gradient
-        self._square = self.BETA2 * self._square + (1 - self.BETA2) * gradient.square()
-        mean = self._mean / (1 - self.BETA1**self._steps)
-        square = self._square / (1 - self.BETA2**self._steps)
-        phase = min(self._done / self._config.iterations, 1.0)
-        rate = self.LAST_RATE + (1 - self.LAST_RATE) * 0.5 * (1 + math.cos(math.pi * phase))
-        step = self._brake * rate * self._config.learning_rate * mean / (square.sqrt() + self.EPSILON)
-        trial, gradient = self._evaluate(self._unknown - step)
-        self._done += 1
-        if not (math.isfinite(trial.energy) and bool(torch.isfinite(gradient).all())):
-            self._brake *= 0.5  # stay, and go more carefully
-            return
-        self._unknown, self.point, self._gradient = self._unknown - step, trial, gradient
-        if trial.energy < self._best[1].energy:
-            self._best = self._unknown, trial
-        self._energies.append(trial.energy)
-        if len(self._energies) == 2 * self.WINDOW:
-            self._judge()
-
-    def _judge(self) -> None:
-        """Where the energy no longer falls, smaller steps from the best point may still lower it; where those do not,
-        it has converged. Along a gradient that knows nothing of edges it may rise for long, and here jumps back."""
-        energies = list(self._energies)
-        before, now = sum(energies[: self.WINDOW]) / self.WINDOW, sum(energies[self.WINDOW :]) / self.WINDOW
-        if before - now < self._config.tolerance * max(abs(now), 1.0):
-            self.converged = self._brake <= self.SLOWEST
-            self._brake *= 0.5
-            self._energies.clear()
-            self._unknown = self._best[0]
-            self.point, self._gradient = self._evaluate(self._unknown)
-            self._mean = torch.zeros_like(self._mean)
-
-    def _evaluate(self, unknown: Tensor) -> tuple[Point, Tensor]:
-        problem = self.problem
-        x = unknown.detach().clone()[None].requires_grad_(True)
-        with torch.enable_grad():
-            z = x if problem.space == "z" else problem.unwhiten(x)
-            comparison = problem.compare(z)
-            # The density in u needs no log|det|, which is then for the report alone.
-            with torch.set_grad_enabled(problem.weight > 0 and problem.space == "z"):
-                w, log_abs_det = problem.whiten(z)
-            cost, log_p = problem.densities(w if problem.space == "z" else x, log_abs_det)
-            total = comparison.energy.sum()
-            total = total + problem.weight * cost.sum() if problem.weight > 0 else total
-            (gradient,) = torch.autograd.grad(total, x)
-        data = float(comparison.energy.detach())
-        energy = data + problem.weight * float(cost.detach())
-        shown = {name: tensor[0] for name, tensor in comparison.shown.items()}
-        return Point(z.detach()[0], w.detach()[0], energy, data, float(log_p.detach()), shown), gradient[0]
-
-
-SOLVERS: dict[str, type[LevenbergMarquardt] | type[Adam]] = {"lm": LevenbergMarquardt, "adam": Adam}
