@@ -206,6 +206,12 @@ class Document:
         return self.configs.get(self.source)
 
     @property
+    def pictures(self) -> tuple[FloatArray, ...]:
+        """Its images, which weigh most in it."""
+        headset = () if self.headset is None else (self.headset.images,)
+        return headset if self.frontal is None else (*headset, self.frontal.image)
+
+    @property
     def has_observation(self) -> bool:
         """Whether a user gave something to fit to."""
         return self.gives(self.source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face, wait_for_fit
-from lipflow_studio.document import Document, Source, Status
+from lipflow_studio import edits
+from lipflow_studio.document import Document, HeadsetImages, Source, Status
 from lipflow_studio.edits import Edit
 from lipflow_studio.session import Session
+from support.random_avatar import TINY_HMC
 
 Do = Callable[[Session], None]
 
@@ -268,3 +271,59 @@ def test_a_changed_configuration_goes_on_from_a_converged_fit(qtbot: QtBot, sess
     wait_for_fit(qtbot, session)
     assert np.abs(session.code() - z).max() > 1e-4
     assert session.fit.first == 0  # the same fit
+
+
+class TestPictures:
+    """What steps hold is bounded by its bytes."""
+
+    def open_images(self, session: Session, images: np.ndarray) -> None:
+        headset = HeadsetImages(images, ("mouth", "left", "right"))
+        session.edit("open images", headset=headset, source=Source.HEADSET)
+
+    @pytest.fixture
+    def paused(self, qtbot: QtBot, hmc_session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
+        wait_for_face(qtbot, hmc_session)
+        hmc_session.runner.pause()
+        monkeypatch.setattr(edits, "MOST_BYTES", 4 * self.images().nbytes)
+        return hmc_session
+
+    def images(self) -> np.ndarray:
+        return np.full((3, *TINY_HMC), 0.5, np.float32)
+
+    def test_the_oldest_steps_are_forgotten_where_they_are_too_many(self, paused: Session) -> None:
+        session, stack = paused, paused.undo_stack
+        given = [self.images() for _ in range(8)]
+        kept = [weakref.ref(images) for images in given]
+        while given:
+            self.open_images(session, given.pop(0))
+        gc.collect()
+        assert [ref() is not None for ref in kept[-4:]] == [True] * 4
+        assert stack.undoText() == "open images"
+        steps = 0
+        while stack.canUndo():
+            session.undo()
+            steps += 1
+        assert steps == 3
+        assert stack.undoText() == ""
+        np.testing.assert_array_equal(session.headset.images, kept[4]())
+        there = session.document
+        session.undo()
+        assert session.document is there
+        session.redo()
+        assert session.headset.images is kept[5]()
+
+    def test_a_picture_that_many_steps_hold_counts_once(self, paused: Session) -> None:
+        session, shared = paused, self.images()
+        for _ in range(9):
+            self.open_images(session, shared)
+            session.set_hold(session.hold / 2)
+        assert all(not session.undo_stack.command(i).forgotten for i in range(session.undo_stack.count()))
+
+    def test_the_newest_step_can_always_be_undone(self, paused: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(edits, "MOST_BYTES", 0)
+        given = [self.images() for _ in range(3)]
+        for images in given:
+            self.open_images(paused, images)
+        paused.undo()
+        assert paused.headset.images is given[1]
+        assert not paused.undo_stack.canUndo()
