@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from lipflow.files import write_json
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+Points = TypeVar("Points", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,14 +187,27 @@ class Landmarks:
         }
 
 
+def vertex_normals(vertices: Points, faces: npt.NDArray[np.integer]) -> Points:
+    """Unit normals [V, 3] of a mesh's vertices [V, 3], outwards where its triangles [F, 3] are counter-clockwise seen
+    from outside. Larger triangles count more; a vertex of none has none: 0."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    total, cross = np.zeros_like(vertices), np.cross(b - a, c - a)
+    for k in range(3):
+        np.add.at(total, faces[:, k], cross)
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+
 def similarity_align(
-    source: npt.NDArray[np.floating], target: npt.NDArray[np.floating]
+    source: npt.NDArray[np.floating], target: npt.NDArray[np.floating], weights: npt.NDArray[np.floating] | None = None
 ) -> tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Scale, rotation [3, 3] and translation [3] with ``target ≈ scale · source @ R.T + t`` (Umeyama 1991)."""
-    mu_s, mu_t = source.mean(0), target.mean(0)
+    """Scale, rotation [3, 3] and translation [3] with ``target ≈ scale · source @ R.T + t`` (Umeyama 1991), for points
+    [N, 3] of which each counts by its weight [N] of at least 0; without weights all count alike."""
+    w = np.ones(len(source)) if weights is None else weights
+    w = w / w.sum()
+    mu_s, mu_t = w @ source, w @ target
     s, t = source - mu_s, target - mu_t
-    u, d, vt = np.linalg.svd(t.T @ s)
+    u, d, vt = np.linalg.svd((t * w[:, None]).T @ s)
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     R = (u * flip) @ vt
-    scale = float((d * flip).sum() / (s**2).sum())
+    scale = float((d * flip).sum() / (w @ (s**2).sum(1)))
     return scale, R, mu_t - scale * R @ mu_s

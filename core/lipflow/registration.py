@@ -19,7 +19,7 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from lipflow.checks import InputError
-from lipflow.mesh import similarity_align
+from lipflow.mesh import similarity_align, vertex_normals
 
 Points = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -61,11 +61,7 @@ class Surface:
     @cached_property
     def normals(self) -> Points:
         """Unit normals of the vertices, [V, 3]."""
-        a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
-        total, cross = np.zeros_like(self.vertices), np.cross(b - a, c - a)
-        for k in range(3):
-            np.add.at(total, self.faces[:, k], cross)
-        return _unit(total)
+        return vertex_normals(self.vertices, self.faces)
 
     @cached_property
     def _tree(self) -> cKDTree:
@@ -350,14 +346,7 @@ def _weighted_similarity(points: Points, wanted: Points, trust: Points) -> Simil
     kept = trust > 0
     if kept.sum() < len(points) / 5:
         raise InputError("registration", expected="a target near the template", got=f"{kept.sum()} points in common")
-    w = trust[kept] / trust[kept].sum()
-    source, goal = points[kept], wanted[kept]
-    mu_s, mu_g = w @ source, w @ goal
-    u, d, vt = np.linalg.svd(((goal - mu_g) * w[:, None]).T @ (source - mu_s))
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    R = (u * flip) @ vt
-    scale = float((d * flip).sum() / (w @ ((source - mu_s) ** 2).sum(1)))
-    return Similarity(scale, R, mu_g - scale * R @ mu_s)
+    return Similarity(*similarity_align(points[kept], wanted[kept], trust[kept]))
 
 
 def _displace(template: Template, fitted: Points, R: Points, target: Surface, config: RegistrationConfig) -> Points:

@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
+import trimesh
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lipflow.checks import InputError
-from lipflow.mesh import Landmarks, Topology, similarity_align
+from lipflow.mesh import Landmarks, Topology, similarity_align, vertex_normals
 
 TWO_TRIANGLES = """v 0 0 0
 v 1 0 0
@@ -158,6 +159,35 @@ def test_similarity_alignment_recovers_a_known_transform():
     assert scale == pytest.approx(1.7)
     np.testing.assert_allclose(R_found, R, atol=1e-9)
     np.testing.assert_allclose(t, [3.0, -2.0, 9.0], atol=1e-9)
+
+
+def test_similarity_alignment_counts_points_by_their_weights():
+    rng = np.random.default_rng(2)
+    source = rng.normal(size=(40, 3))
+    target = 0.6 * source + [1.0, 2.0, 3.0]
+    weights = np.repeat([2.0, 0.0], 20)
+    target[20:] += rng.normal(size=(20, 3))
+    scale, R, t = similarity_align(source, target, weights)
+    assert scale == pytest.approx(0.6)
+    np.testing.assert_allclose(R, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(t, [1.0, 2.0, 3.0], atol=1e-9)
+    noisy = similarity_align(source, target)
+    for found, same in zip(similarity_align(source, target, np.full(40, 0.3)), noisy):
+        np.testing.assert_allclose(found, same, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_vertex_normals_point_outwards_and_count_triangles_by_their_area(precision):
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=70.0)
+    vertices = np.vstack([ball.vertices, [[500.0, 0.0, 0.0]]]).astype(precision)  # the last one of no triangle
+    normals = vertex_normals(vertices, ball.faces)
+    assert normals.dtype == precision
+    np.testing.assert_allclose((normals[:-1] * vertices[:-1]).sum(1), 70, rtol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(normals[:-1], axis=1), 1, rtol=1e-6)
+    assert not normals[-1].any()
+    corner = np.array([[0, 0, 0], [3, 0, 0], [0, 1, 0], [0, 0, 1]], precision)  # areas 3/2 about z, 1/2 about x
+    expected = np.array([1.0, 0.0, 3.0]) / np.sqrt(10)
+    np.testing.assert_allclose(vertex_normals(corner, np.array([[0, 1, 2], [0, 2, 3]]))[0], expected, atol=1e-6)
 
 
 def test_similarity_alignment_never_mirrors():

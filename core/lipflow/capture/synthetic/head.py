@@ -33,7 +33,7 @@ from lipflow.capture.synthetic.identity import Identity
 from lipflow.capture.synthetic.mouth_parts import Jaw, LashRoots, Mouth, lash_roots, lash_surface, rigid_motion
 from lipflow.capture.synthetic.units import UNIT_INDEX, UNITS
 from lipflow.checks import InputError
-from lipflow.mesh import FloatArray, IntArray, Landmarks, Topology
+from lipflow.mesh import FloatArray, IntArray, Landmarks, Topology, vertex_normals
 
 LOOK_PITCH, LOOK_YAW = np.radians(26.0), np.radians(34.0)  # the eye's turn at a look unit of 1
 HIDDEN = ("masseter", "throat", "temple")  # what no keypoint shows
@@ -182,7 +182,7 @@ class HeadRig:
         shift = (skin - np.asarray(self.operator @ self.base))[ears].mean(0)
         jaw = self.jaw.moved(shift)
         mouth = Mouth.fit(self.base, base, self.helpers, skin, self.lips)
-        normals = _normals(skin, self.skin_faces)
+        normals = vertex_normals(skin, self.skin_faces)
         bulges = np.stack([_bulge(skin, normals, name) for name in HIDDEN])
 
         clearance = [_clearance(skin, *both) for both in zip(self.lids, eyes, self.sealed)]
@@ -328,14 +328,6 @@ def _fit_eye(points: FloatArray) -> Eye:
 def _clearance(skin: FloatArray, lids: Opening, eye: Eye, sealed: npt.NDArray[np.bool_]) -> FloatArray:
     over = np.linalg.norm(skin[lids.region] - eye.centre, axis=1) - eye.radius
     return np.where(sealed, SEAL, np.clip(over, *LID_CLEARANCE)).astype(np.float32)
-
-
-def _normals(points: FloatArray, faces: IntArray) -> FloatArray:
-    cross = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
-    total = np.zeros_like(points)
-    for k in range(3):
-        np.add.at(total, faces[:, k], cross)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
 
 
 def _bulge(skin: FloatArray, normals: FloatArray, name: str) -> FloatArray:
