@@ -16,7 +16,7 @@ from lipflow.rendering.base import Renderer
 from lipflow_studio.document import ByteArray, FloatArray
 from lipflow_studio.workers import Waiting
 
-SIZE = (176, 132)  # height and width of a portrait, pixels
+SIZE = (352, 264)  # height and width of a portrait, pixels: twice what is shown, as many has a screen at 200 %
 ROOM = 1.06  # of the picture, for each part of it that the head fills
 HANDED_OVER = 32  # of the newest portraits, so that none is lost between two readings
 

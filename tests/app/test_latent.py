@@ -16,11 +16,13 @@ from lipflow.latent_space import Bridge
 from lipflow_studio.document import Source, Status
 from lipflow_studio.engine import describe
 from lipflow_studio.latent_engine import LatentRequest, Move, code_at
+from lipflow_studio.panels.posterior_panel import LARGEST
 from lipflow_studio.parts.faces import HOVER, Faces
 from lipflow_studio.parts.keyframes import Keyframes, KeyPath
 from lipflow_studio.parts.latent import Latent, LatentOptions
 from lipflow_studio.session import Session
 from lipflow_studio.trail import LENGTH, Trail
+from lipflow_studio.widgets.face_card import CARD_HEIGHT
 from support.random_avatar import random_avatar, tiny_config
 
 
@@ -382,6 +384,13 @@ def test_a_position_is_in_time() -> None:
 # Portraits
 
 
+def test_portraits_have_a_pixel_for_each_of_a_screen_at_200_percent(qtbot: QtBot, session: Session) -> None:
+    faces = session.part(Faces)
+    faces.want("strip", [code(0.0)])
+    wait_for(qtbot, lambda: faces.portrait(code(0.0)) is not None)
+    assert len(faces.portrait(code(0.0))) >= 2 * max(LARGEST, CARD_HEIGHT)
+
+
 def test_portraits_are_drawn_once_and_the_pointers_first(qtbot: QtBot, session: Session) -> None:
     faces = session.part(Faces)
     made: list[bytes] = []
@@ -391,11 +400,11 @@ def test_portraits_are_drawn_once_and_the_pointers_first(qtbot: QtBot, session: 
     faces.want(HOVER, codes[2:])
     wait_for(qtbot, lambda: len(made) == 3)
     portrait = faces.portrait(codes[2])
-    assert portrait.shape == (176, 132, 4)
+    assert portrait.shape == (352, 264, 4)
     assert portrait[..., 3].max() == 255
     assert np.abs(portrait.astype(int) - faces.portrait(codes[0])).max() > 5
     shown = portrait[..., 3] > 127
-    assert shown.any(1)[5:-5].all()  # the head fills the picture's height or its width
+    assert shown.any(1)[11:-11].all()  # the head fills the picture's height or its width
     faces.want("strip", codes)
     qtbot.wait(60)
     assert len(made) == 3

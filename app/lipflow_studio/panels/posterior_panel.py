@@ -17,7 +17,7 @@ from lipflow_studio.widgets.make import button, dressed, label
 from lipflow_studio.widgets.scrolling import scrolling
 from lipflow_studio.widgets.strip import Name
 
-FACE, LARGEST = QSize(66, 88), 176  # pixels; as high as portraits are
+FACE, LARGEST = QSize(66, 88), 176  # pixels; half as high as portraits are
 BESIDE = 360  # pixels of the window's height for the head, tabs, menu and status bar
 LEAST_WIDTH = 420  # pixels
 STAGES = {"reference": "Curvature", "warm-up": "Warm-up", "sampling": "Sampling"}

@@ -16,7 +16,7 @@ from lipflow_studio.workers import Failures, Worker
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
-KEPT = 300  # portraits, about 100 kB each
+KEPT = 100  # portraits, about 370 kB each
 POLL_MS = 25
 HOVER = "hover"
 
