@@ -97,19 +97,22 @@ def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
     panel, told = FitPanel(opened), []
     qtbot.addWidget(panel)
     opened.told.connect(told.append)
-    choice = panel.choices["prior"].model().item(panel.choices["prior"].findData("avatar"))
+    prior = panel.choices["prior"]
+    choice = prior.model().item(prior.findData("avatar"))
     opened.open_frontal([str(path) for path in photograph])
     wait_for(qtbot, lambda: opened.source is Source.FRONTAL)
-    assert (panel.driver.text(), choice.isEnabled()) == ("Nothing", False)
+    assert (prior.currentText(), choice.isEnabled()) == ("Standard normal", False)
+    assert "No keypoint is pinned to drive the prior: fitted under N(0, I)" in prior.toolTip()
     opened.set_fit_config(prior="avatar")
     assert "pin keypoints first" in opened.problem.line
     opened.dismiss_problem()
     handle = opened.handles()[5]
     opened.move_keypoints({5: (float(handle[0]), float(handle[1]) + 0.02)})
-    assert panel.driver.text() == "Keypoints"
+    assert prior.currentText() == "Avatar's  ·  keypoints"
     opened.set_source("FRONTAL")
     assert opened.fit_config.prior == "avatar"
-    assert (panel.driver.text(), choice.isEnabled()) == ("Keypoints", True)
+    assert (prior.currentText(), choice.isEnabled()) == ("Avatar's  ·  keypoints", True)
+    assert "driven by the keypoints" in prior.toolTip()
     assert told[-1] == "Fitted under the prior of tiny-kpt, driven by the keypoints"
     wait_for(qtbot, lambda: opened.fit is not None and opened.fit.source is Source.FRONTAL)
     observation = observation_of(opened.document, opened.device)
@@ -123,7 +126,7 @@ def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
     assert other.problem is None
     assert other.close()
     opened.set_fit_config(prior="standard-normal")
-    assert panel.driver.text() == "Nothing"
+    assert prior.currentText() == "Standard normal"
     opened.select([5])
     opened.nudge(0.01, 0.0)
     opened.set_source("FRONTAL")

@@ -31,7 +31,8 @@ from lipflow_studio.widgets.scrolling import scrolling
 
 BESIDE = 290  # pixels of the window's height for the curves, tabs, menu and status bar
 SLIDER_STEPS = 100
-NOTHING = "Nothing"  # drives the prior
+# The avatar's own prior, by what drives it.
+OWN = {Source.KEYPOINTS: "Avatar's  ·  keypoints", Source.HEADSET: "Avatar's  ·  headset", None: "Avatar's"}
 PRIOR_WEIGHTS = (-3.0, 2.0)  # decades of λ on the slider; its left end is 0
 HOLDS = (-4.0, 0.0)  # decades of the unpinned landmarks' weight
 
@@ -126,9 +127,6 @@ class FitPanel(QWidget):
             box.activated.connect(lambda _, n=name, b=box: self._session.set_fit_config(**{n: b.currentData()}))
             self.choices[name] = box
             self._row(grid, title, box)
-            if name == "prior":
-                self.driver = label("–", "value")
-                self._row(grid, "Driven by", self.driver)
         self.iterations = dressed(QSpinBox(), "iterations", "At most so many iterations")
         self.iterations.setRange(1, 5000)
         self.iterations.setKeyboardTracking(False)
@@ -206,12 +204,10 @@ class FitPanel(QWidget):
 
     def _show_driver(self) -> None:
         """What conditions the prior: beside a photograph, what else is open."""
-        document = self._session.document
-        given, config = driver(document), document.config
+        document, box = self._session.document, self.choices["prior"]
         self._offer("prior", "avatar", has_prior(document))
-        replaced = config is not None and config.prior == "standard-normal"
-        self.driver.setText("–" if config is None else NOTHING if replaced or given is None else given.value)
-        self.driver.setToolTip(prior_in_words(document))
+        box.setItemText(box.findData("avatar"), OWN[driver(document)])
+        box.setToolTip(f"{self._tips[box]}\n{prior_in_words(document)}".strip())
 
     def _use(self, field: QWidget, on: bool, otherwise: str) -> None:
         """Whether a field has an effect on the fit; where it has none, its tip says why ``otherwise``."""
