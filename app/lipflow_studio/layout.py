@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from PySide6.QtCore import QEvent, QObject, QTimer
-from PySide6.QtWidgets import QDockWidget, QMainWindow
+from PySide6.QtCore import QByteArray, QObject, QTimer
+from PySide6.QtWidgets import QMainWindow
 
 from lipflow_studio.preferences import Preferences
 
-REST_MS = 2000  # from the last change to its writing: a dock's edge that is dragged changes many times
+LOOK_MS = 1000  # between two looks: what is the same in both rests
 VERSION = 2  # remembered layouts of another version are not restored
-CHANGES = {
-    QEvent.Type.Move,
-    QEvent.Type.Resize,
-    QEvent.Type.Show,
-    QEvent.Type.Hide,
-    QEvent.Type.WindowStateChange,
-}  # of the window or a dock, after which the layout may be another
 
 
 class Layout(QObject):
-    """Writes the layout whenever it is another and has come to rest, so that an end that nobody chose keeps it, too."""
+    """Writes the layout whenever it is another and has come to rest, so that an end that nobody chose keeps it, too.
 
-    def __init__(self, window: QMainWindow, docks: Collection[QDockWidget], preferences: Preferences) -> None:
+    It looks at the window now and then, which takes a fraction of a millisecond: Qt has no signal for a dock's edge
+    that is moved, and an event filter in Python that outlives what it filters takes the process down.
+    """
+
+    def __init__(self, window: QMainWindow, preferences: Preferences) -> None:
         super().__init__(window)
         self._window, self._preferences = window, preferences
-        self._soon = QTimer(self, interval=REST_MS, singleShot=True)
-        self._soon.timeout.connect(self.keep)
-        window.installEventFilter(self)
-        for dock in docks:
-            dock.installEventFilter(self)
-            dock.visibilityChanged.connect(lambda _: self._change())  # another tab in front, too
+        self._seen: dict[str, QByteArray] = {}
+        self._timer = QTimer(self, interval=LOOK_MS)
+        self._timer.timeout.connect(self._look)
+        self._timer.start()
 
     def restore(self) -> bool:
         """Put the remembered layout back; whether it says where the docks are."""
@@ -40,18 +33,23 @@ class Layout(QObject):
             self._window.restoreGeometry(geometry)
         return layout is not None and self._window.restoreState(layout, VERSION)
 
-    def keep(self) -> None:
+    def finish(self) -> None:
+        """Write it a last time: a window that closes moves its docks by itself."""
+        self._timer.stop()
+        self._keep(self._present())
+
+    def _look(self) -> None:
+        if self._window.isVisible():
+            now = self._present()
+            if now == self._seen:
+                self._keep(now)
+            self._seen = now
+
+    def _present(self) -> dict[str, QByteArray]:
+        return {"geometry": self._window.saveGeometry(), "layout": self._window.saveState(VERSION)}
+
+    def _keep(self, present: dict[str, QByteArray]) -> None:
         """Write what is another than what was written before."""
-        self._soon.stop()
-        for name, now in (("geometry", self._window.saveGeometry()), ("layout", self._window.saveState(VERSION))):
+        for name, now in present.items():
             if now != self._preferences.bytes(name):
                 self._preferences.set(name, now)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() in CHANGES:
-            self._change()
-        return False
-
-    def _change(self) -> None:
-        if self._window.isVisible():  # a window that opens or is gone moves its docks by itself
-            self._soon.start()

@@ -68,7 +68,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(LEAST_SIZE)
         self.resize(FIRST_SIZE.boundedTo(self.screen().availableSize()))
         self._arrange()
-        self._layout = Layout(self, self.docks.values(), session.preferences)
+        self._layout = Layout(self, session.preferences)
         if self._layout.restore():
             self._wishes.clear()
         self._listen()
@@ -176,7 +176,7 @@ class MainWindow(QMainWindow):
         if not self.session.part(Desk).may_close():
             event.ignore()
             return
-        self._layout.keep()
+        self._layout.finish()
         self.hide()  # a training may take seconds to save its checkpoint
         self.session.close()
         super().closeEvent(event)

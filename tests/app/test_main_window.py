@@ -440,7 +440,7 @@ def test_the_layout_is_written_when_it_changed_and_only_then(
     qtbot: QtBot, settings: QSettings, make_window: MakeWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash keeps it; nothing is written again and again meanwhile."""
-    monkeypatch.setattr("lipflow_studio.layout.REST_MS", 150)
+    monkeypatch.setattr("lipflow_studio.layout.LOOK_MS", 100)
     preferences, written = Preferences(settings), []
     keep = preferences.set
     monkeypatch.setattr(preferences, "set", lambda key, value: (written.append(key), keep(key, value)))
