@@ -137,30 +137,31 @@ class _Posterior:
 
     def decoded(self, unknown: Tensor, rows: Tensor) -> Tensor:
         """The unknowns [N, Z] of some rows as the decoder's codes."""
-        if not self.whitened:
-            return unknown
-        return self.prior.to_decoder(self.mu[rows] + torch.exp(self.log_sigma[rows]) * unknown, self._context(rows))
+        return self._carried(unknown, rows)[0] if self.whitened else unknown
 
     def evaluate(self, unknown: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Energies [N] float64 and their gradients [N, Z] at the unknowns of some rows."""
         with torch.enable_grad():
             x = unknown.detach().requires_grad_(True)
-            z = self.decoded(x, rows)
+            z, u, log_abs_det = self._carried(x, rows)
             data = self.images.energy(self.avatar, z, rows, smooth=self.smooth)
             total, energy = data, data.detach().double()
             if self.weight > 0:
-                cost = self._prior_cost(x, z, rows)
+                log_normal = gaussian_log_prob(u, self.mu[rows], self.log_sigma[rows])
+                cost = -(log_normal if self.space == "u" else log_normal + log_abs_det)
                 total, energy = data + self.weight * cost, energy + self.weight * cost.detach().double()
             (gradient,) = torch.autograd.grad(total.sum(), x)
         return energy, gradient
 
-    def _prior_cost(self, x: Tensor, z: Tensor, rows: Tensor) -> Tensor:
-        """−log p of unknowns [N, Z] and their codes [N, Z], in the chosen space: [N]."""
-        mu, log_sigma = self.mu[rows], self.log_sigma[rows]
-        if self.space == "u":  # the density of u, whose normaliser does not depend on x
-            return -gaussian_log_prob(mu + torch.exp(log_sigma) * x, mu, log_sigma)
-        u, log_abs_det = self.prior.to_prior(z, self._context(rows))
-        return -(gaussian_log_prob(u, mu, log_sigma) + log_abs_det)
+    def _carried(self, unknown: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The unknowns [N, Z] of some rows in Q and in P, [N, Z] each, and log|det ∂u/∂z| there, [N]."""
+        context = self._context(rows)
+        if self.whitened:
+            u = self.mu[rows] + torch.exp(self.log_sigma[rows]) * unknown
+            z, log_abs_det = self.prior.inverse(u, context)
+            return z, u, log_abs_det
+        u, log_abs_det = self.prior.to_prior(unknown, context)
+        return unknown, u, log_abs_det
 
     def _context(self, rows: Tensor) -> Tensor | None:
         return None if self.context is None else self.context[rows]

@@ -103,9 +103,13 @@ class LatentPrior(nn.Module):
         """Carry z [..., Z] from Q to P: (u [..., Z], log |det du/dz| [...])."""
         return z, z.new_zeros(z.shape[:-1])
 
+    def inverse(self, u: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Carry u [..., Z] from P to Q: (z [..., Z], log |det du/dz| [...] as ``to_prior`` has it there)."""
+        return u, u.new_zeros(u.shape[:-1])
+
     def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
-        """Carry u [..., Z] from P to Q."""
-        return u
+        """The first of what ``inverse`` gives: the code alone, [..., Z]."""
+        return self.inverse(u, h)[0]
 
     def under(self, h: Tensor | None, before: Carry | None = None) -> Carry:
         """The bijection under one context [1, C], for one code at a time, in the parameters' precision.

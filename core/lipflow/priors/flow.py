@@ -264,12 +264,15 @@ class Flow(LatentPrior):
         context = _on_host(h[0])
         return FlowUnder(self, couplings, [coupling.bias_under(context) for coupling in couplings])
 
-    def to_decoder(self, u: Tensor, h: Tensor | None) -> Tensor:
+    def inverse(self, u: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.training:
-            return self.transform.inverse(u, context=h)[0]
+            z, log_abs_det = self.transform.inverse(u, context=h)
+            return z, -log_abs_det
+        log_abs_det = u.new_zeros(u.shape[:-1])
         for permutation, coupling in reversed(self.steps()):
             keep, change = u.split([coupling.num_identity_features, coupling.num_transform_features], dim=-1)
             log_scale, shift = coupling.log_scale_and_shift(coupling.transform_net(keep, h))
             u = torch.cat([keep, (change - shift) * torch.exp(-log_scale)], dim=-1)
             u = u[..., torch.argsort(permutation)]
-        return u
+            log_abs_det = log_abs_det + log_scale.sum(-1)
+        return u, log_abs_det

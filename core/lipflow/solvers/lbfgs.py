@@ -104,6 +104,8 @@ class Descent:
 class Lbfgs:
     """L-BFGS on one code's whitened form, whatever the space of its density."""
 
+    _tried: Point  # what was evaluated last
+
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self._start_at(problem, z, config)
 
@@ -119,7 +121,7 @@ class Lbfgs:
         with torch.no_grad():
             w, _ = problem.whiten(z.detach()[None])
         self._descent = Descent(self._evaluate, w, config.tolerance)
-        self.point = self._trial
+        self.point = self._tried
 
     def gradient(self) -> Tensor:
         return self._descent.gradient[0]
@@ -127,10 +129,9 @@ class Lbfgs:
     def step(self) -> None:
         only = torch.zeros(1, dtype=torch.long, device=self.problem.mu.device)
         if bool(self._descent.step(only)):
-            self.point = self._trial
+            self.point = self._tried
         self.converged = bool(self._descent.converged)
 
     def _evaluate(self, unknown: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        self._trial: Point
-        self._trial, gradient = self.problem.evaluate(unknown[0], whitened=True)
-        return torch.tensor([self._trial.energy], dtype=torch.float64, device=gradient.device), gradient[None]
+        self._tried, gradient = self.problem.evaluate(unknown[0], whitened=True)
+        return torch.tensor([self._tried.energy], dtype=torch.float64, device=gradient.device), gradient[None]

@@ -60,7 +60,11 @@ class Problem:
 
     def unwhiten(self, w: Tensor) -> Tensor:
         """The inverse of ``whiten``: [B, Z] -> codes [B, Z]."""
-        return self.prior.to_decoder(self.mu + torch.exp(self.log_sigma) * w, self.context)
+        return self._back(w)[0]
+
+    def _back(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Whitened codes [B, Z] -> codes [B, Z] and log|det| of F there, [B], as ``whiten`` has it."""
+        return self.prior.inverse(self.mu + torch.exp(self.log_sigma) * w, self.context)
 
     def densities(self, w: Tensor, log_abs_det: Tensor) -> tuple[Tensor, Tensor]:
         """(−log p in the chosen space, log p of the decoder's code), [B] each, of whitened codes [B, Z]."""
@@ -72,12 +76,12 @@ class Problem:
         """A code [Z] or its whitened form, with what it costs; and the energy's gradient by it, [Z]."""
         x = unknown.detach().clone()[None].requires_grad_(True)
         with torch.enable_grad():
-            z = self.unwhiten(x) if whitened else x
+            if whitened:
+                w, (z, log_abs_det) = x, self._back(x)
+            else:
+                z, (w, log_abs_det) = x, self.whiten(x)
             comparison = self.compare(z)
-            # The density in u needs no log|det|, which is then for the report alone.
-            with torch.set_grad_enabled(self.weight > 0 and self.space == "z"):
-                w, log_abs_det = self.whiten(z)
-            cost, log_p = self.densities(x if whitened else w, log_abs_det)
+            cost, log_p = self.densities(w, log_abs_det)
             total = comparison.energy.sum()
             total = total + self.weight * cost.sum() if self.weight > 0 else total
             (gradient,) = torch.autograd.grad(total, x)
