@@ -263,6 +263,12 @@ def test_lbfgs_reaches_in_half_of_the_evaluations_what_adam_does():
     assert lbfgs[-1].energy < adam[-1].energy
 
 
+def test_lbfgs_starts_at_the_very_code_that_it_is_given():
+    avatar, z = made("flow-hmc"), code(3)
+    start = next(fit(avatar, headset_of(avatar, code(1)), FitConfig(optimiser="lbfgs"), z0=z))
+    np.testing.assert_array_equal(start.z, z.numpy())
+
+
 @pytest.mark.parametrize("space", ["z", "u"])
 def test_lbfgs_never_rises_and_ends_where_levenberg_marquardt_does(avatar, space):
     observation, sure = keypoints_of(avatar, code(1)), config_for(avatar, replace(LM, space=space))

@@ -22,7 +22,7 @@ from lipflow.observations import MAX_GAIN, MIN_GAIN, image_energy, render_views,
 from lipflow.priors.base import LatentPrior, PriorConfig, gaussian_log_prob
 from lipflow.priors.standard_normal import StandardNormal
 from lipflow.solvers import Adam
-from lipflow.solvers.lbfgs import Descent
+from lipflow.solvers.lbfgs import Array, Descent, Index
 
 
 class Images(Protocol):
@@ -91,8 +91,8 @@ def fit_batch(avatar: Avatar, images: Images, driving: Tensor | None, count: int
         raise InputError("fits to images", expected=" or ".join(_SOLVERS), got=config.optimiser)
     posterior = _Posterior(avatar, images, driving, count, config)
     solver = _SOLVERS[config.optimiser](posterior, posterior.start(config.start, driving), config)
-    if not torch.isfinite(solver.energy).all():
-        raise InputError("fit", expected="a finite energy at the start", got=solver.energy.tolist())
+    if not torch.isfinite(solver.best_energy).all():
+        raise InputError("fit", expected="a finite energy at the start", got=solver.best_energy.tolist())
     for iteration in range(config.iterations):
         rows = (~solver.converged).nonzero()[:, 0]
         if len(rows) == 0:
@@ -224,18 +224,36 @@ class _BatchAdam:
 
 
 class _BatchLbfgs:
-    """The solver ``Lbfgs``: its ``Descent`` on all rows."""
+    """The solver ``Lbfgs``: its ``Descent`` on all rows, which lives on the host."""
 
     def __init__(self, posterior: _Posterior, unknown: Tensor, config: FitConfig) -> None:
-        self._descent = Descent(posterior.evaluate, unknown, config.tolerance)
-        self.energy, self.best, self.best_energy = self._descent.energy, self._descent.unknown, self._descent.energy
-        self.converged = self._descent.converged
-        self.iterations = torch.zeros_like(self.converged, dtype=torch.long)
+        self._posterior, self._like = posterior, unknown
+        self._descent = Descent(self._evaluate, unknown.cpu().numpy(), config.tolerance)
+        self.iterations = torch.zeros(len(unknown), dtype=torch.long, device=unknown.device)
+
+    @property
+    def best(self) -> Tensor:
+        """[B, Z]: a step is only taken where the energy falls."""
+        return torch.from_numpy(self._descent.unknown).to(self._like)
+
+    @property
+    def best_energy(self) -> Tensor:
+        return torch.from_numpy(self._descent.energy).to(self._like.device)
+
+    @property
+    def converged(self) -> Tensor:
+        return torch.from_numpy(self._descent.converged).to(self._like.device)
 
     def step(self, rows: Tensor, iteration: int) -> None:
         """One evaluation of the rows that have not converged."""
-        self._descent.step(rows)
+        self._descent.step(rows.cpu().numpy())
         self.iterations[rows] += 1
+
+    def _evaluate(self, unknown: Array, rows: Index) -> tuple[Array, Array]:
+        energy, gradient = self._posterior.evaluate(
+            torch.from_numpy(unknown).to(self._like), torch.from_numpy(rows).to(self._like.device)
+        )
+        return energy.cpu().numpy(), gradient.cpu().numpy()
 
 
 _SOLVERS: dict[str, type[_BatchAdam] | type[_BatchLbfgs]] = {"lbfgs": _BatchLbfgs, "adam": _BatchAdam}

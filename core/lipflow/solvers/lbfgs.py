@@ -7,21 +7,27 @@ evaluations reach the same energy. One iteration is one evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lipflow.solvers.base import SolverConfig
 from lipflow.solvers.problem import Point, Problem
 
-Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Array = npt.NDArray[np.floating]
+Index = npt.NDArray[np.integer]
+Evaluate = Callable[[Array, Index], tuple[Array, Array]]
 """Unknowns [N, Z] of the rows [N] -> their energies [N] float64 and gradients [N, Z]."""
 
 
 class Descent:
     """L-BFGS on B energies at once, each with an unknown, a memory and a pace of its own.
 
-    The unknowns are whitened codes: a first step, before any curvature is known, is then of a sensible length.
+    The unknowns are whitened codes: a first step, before any curvature is known, is then of a sensible length. All of
+    it is in numpy: at a code's size torch's calls take four times as long.
     """
 
     PAIRS = 10  # steps that are remembered
@@ -32,47 +38,50 @@ class Descent:
     ANEW = 0.1  # length of the first step after the memory was at fault
     WINDOW = 10  # evaluations; converged if they lowered the energy by less than the tolerance
 
-    def __init__(self, evaluate: Evaluate, unknown: Tensor, tolerance: float) -> None:
+    def __init__(self, evaluate: Evaluate, unknown: Array, tolerance: float) -> None:
         self._evaluate, self._tolerance = evaluate, tolerance
-        count, rows = len(unknown), torch.arange(len(unknown), device=unknown.device)
-        self.unknown = unknown.clone()  # [B, Z]
-        self.energy, self.gradient = evaluate(unknown, rows)  # [B] float64, [B, Z]
-        self.converged = torch.zeros_like(rows, dtype=torch.bool)
-        # Newest last; the last energies are of so many evaluations ago.
-        self._steps, self._turns = (unknown.new_zeros(self.PAIRS, *unknown.shape) for _ in range(2))
-        self._inverse = unknown.new_zeros(self.PAIRS, count)  # 1 / (step · turn); 0 where nothing is remembered
-        self._before = torch.full_like(self.energy, torch.inf)[:, None].repeat(1, self.WINDOW)
-        self._length = unknown.new_ones(count)
-        self._way = torch.zeros_like(unknown)
+        rows = np.arange(len(unknown))
+        self.unknown = unknown.copy()  # [B, Z]
+        self.energy, self.gradient = evaluate(unknown, rows)  # [B], [B, Z]
+        self.converged = np.zeros(len(rows), dtype=bool)
+        # Newest last; the first of the energies is of so many evaluations ago.
+        self._steps, self._turns = (np.zeros((self.PAIRS, *unknown.shape), unknown.dtype) for _ in range(2))
+        self._inverse = np.zeros((self.PAIRS, len(rows)))  # 1 / (step · turn); 0 where nothing is remembered
+        self._before = np.full((self.WINDOW, len(rows)), np.inf)
+        self._length = np.ones(len(rows))
+        self._way = np.zeros_like(unknown)
         self._aim(rows)
 
-    def step(self, rows: Tensor) -> Tensor:
+    def step(self, rows: Index) -> npt.NDArray[np.bool_]:
         """Try one length of some rows' way; whether each of them moved, [N]."""
-        self._before[rows] = torch.cat([self._before[rows, 1:], self.energy[rows, None]], dim=1)
+        self._push(self._before, rows, self.energy[rows])
         way, length = self._way[rows], self._length[rows]
-        trial = self.unknown[rows] + length[:, None] * way
+        trial = self.unknown[rows] + (length[:, None] * way).astype(way.dtype)
         energy, gradient = self._evaluate(trial, rows)
-        slope = (self.gradient[rows] * way).sum(-1)
-        fell = energy <= self.energy[rows] + self.ENOUGH * (length * slope).double()  # False for NaN
-        taken = fell & torch.isfinite(gradient).all(-1)
+        promised = length * _dot(self.gradient[rows], way)  # the slope's, below 0
+        rise = energy - self.energy[rows]
+        taken = (rise <= self.ENOUGH * promised) & np.isfinite(gradient).all(-1)  # False for NaN
         self._take(rows[taken], trial[taken], energy[taken], gradient[taken])
-        rise = (energy - self.energy[rows]).to(slope)
-        lowest = -0.5 * length * slope / (rise - length * slope)  # of the length: the parabola's through both
-        self._shorten(rows[~taken], torch.nan_to_num(lowest).clamp(*self.SHORTER)[~taken])
-        fall = self._before[rows, 0] - self.energy[rows]
-        self.converged[rows] |= fall < self._tolerance * self.energy[rows].abs().clamp_min(1.0)
+        if not taken.all():
+            with np.errstate(invalid="ignore"):  # where the energy is no number
+                lowest = np.nan_to_num(-0.5 * promised / (rise - promised))  # of the parabola through both
+            self._shorten(rows[~taken], lowest.clip(*self.SHORTER)[~taken])
+        fall = self._before[0, rows] - self.energy[rows]
+        self.converged[rows] |= fall < self._tolerance * np.abs(self.energy[rows]).clip(1.0)
         return taken
 
-    def _take(self, rows: Tensor, unknown: Tensor, energy: Tensor, gradient: Tensor) -> None:
+    def _take(self, rows: Index, unknown: Array, energy: Array, gradient: Array) -> None:
         step, turn = unknown - self.unknown[rows], gradient - self.gradient[rows]
-        along = (step * turn).sum(-1)
-        bowl = along > 1e-6 * step.norm(dim=-1) * turn.norm(dim=-1)  # else there is no curvature to learn
-        self._remember(rows[bowl], step[bowl], turn[bowl], along[bowl])
+        along = _dot(step, turn)
+        bowl = along > 1e-6 * np.sqrt(_dot(step, step) * _dot(turn, turn))  # else there is no curvature to learn
+        for kept, new in ((self._steps, step), (self._turns, turn)):
+            self._push(kept, rows[bowl], new[bowl])
+        self._push(self._inverse, rows[bowl], 1 / along[bowl])
         self.unknown[rows], self.energy[rows], self.gradient[rows] = unknown, energy, gradient
         self._length[rows] = 1.0
         self._aim(rows)
 
-    def _shorten(self, rows: Tensor, by: Tensor) -> None:
+    def _shorten(self, rows: Index, by: Array) -> None:
         self._length[rows] *= by
         lost = rows[self._length[rows] < self.LEAST]
         self.converged[lost] |= self._inverse[-1, lost] == 0  # even straight down there is nothing lower
@@ -80,25 +89,32 @@ class Descent:
         self._length[lost] = self.ANEW
         self._aim(lost)
 
-    def _remember(self, rows: Tensor, step: Tensor, turn: Tensor, along: Tensor) -> None:
-        for kept, new in ((self._steps, step), (self._turns, turn), (self._inverse, 1 / along)):
-            kept[:, rows] = torch.cat([kept[1:, rows], new[None]])
-
-    def _aim(self, rows: Tensor) -> None:
+    def _aim(self, rows: Index) -> None:
         """Point some rows' way down: −(the inverse of the remembered curvature) · gradient, by two loops."""
-        steps, turns, inverse = self._steps[:, rows], self._turns[:, rows], self._inverse[:, rows, None]
+        steps, turns, inverse = self._steps[:, rows], self._turns[:, rows], self._inverse[:, rows]
         gradient = self.gradient[rows]
-        toward, shares = gradient.clone(), torch.zeros_like(inverse)
+        toward, shares = gradient.astype(float), np.zeros_like(inverse)
         for k in reversed(range(self.PAIRS)):
-            shares[k] = inverse[k] * (steps[k] * toward).sum(-1, keepdim=True)
-            toward -= shares[k] * turns[k]
-        down = self.FIRST / gradient.norm(dim=-1, keepdim=True).clamp_min(self.FIRST)
-        newest = 1 / (inverse[-1] * turns[-1].square().sum(-1, keepdim=True))  # infinite where there is none
-        toward *= torch.where(inverse[-1] > 0, newest, down)
+            shares[k] = inverse[k] * _dot(steps[k], toward)
+            toward -= shares[k, :, None] * turns[k]
+        down = self.FIRST / np.sqrt(_dot(gradient, gradient)).clip(self.FIRST)
+        known = inverse[-1] > 0
+        toward *= np.where(known, 1 / np.where(known, inverse[-1] * _dot(turns[-1], turns[-1]), 1.0), down)[:, None]
         for k in range(self.PAIRS):
-            toward += steps[k] * (shares[k] - inverse[k] * (turns[k] * toward).sum(-1, keepdim=True))
-        up = ((toward * gradient).sum(-1, keepdim=True) <= 0).expand_as(toward)  # by rounding alone
-        self._way[rows] = -torch.where(up, down * gradient, toward)
+            toward += (shares[k] - inverse[k] * _dot(turns[k], toward))[:, None] * steps[k]
+        up = _dot(toward, gradient) <= 0  # by rounding alone
+        self._way[rows] = -np.where(up[:, None], down[:, None] * gradient, toward)
+
+    @staticmethod
+    def _push(kept: Array, rows: Index, new: Array) -> None:
+        """Put what is new of some rows behind what is kept of them, whose oldest goes."""
+        kept[:-1, rows] = kept[1:, rows]
+        kept[-1, rows] = new
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """[N, Z] each -> [N] float64."""
+    return np.einsum("nz,nz->n", a, b, dtype=float)
 
 
 class Lbfgs:
@@ -120,18 +136,18 @@ class Lbfgs:
         self.problem, self.converged = problem, False
         with torch.no_grad():
             w, _ = problem.whiten(z.detach()[None])
-        self._descent = Descent(self._evaluate, w, config.tolerance)
-        self.point = self._tried
+        self._descent = Descent(self._evaluate, w.cpu().numpy(), config.tolerance)
+        self.point = replace(self._tried, z=z.detach())  # what was given, where whitened and back rounding moves it
 
     def gradient(self) -> Tensor:
-        return self._descent.gradient[0]
+        return torch.from_numpy(self._descent.gradient[0]).to(self.problem.mu)
 
     def step(self) -> None:
-        only = torch.zeros(1, dtype=torch.long, device=self.problem.mu.device)
-        if bool(self._descent.step(only)):
+        if self._descent.step(np.zeros(1, dtype=int))[0]:
             self.point = self._tried
-        self.converged = bool(self._descent.converged)
+        self.converged = bool(self._descent.converged[0])
 
-    def _evaluate(self, unknown: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        self._tried, gradient = self.problem.evaluate(unknown[0], whitened=True)
-        return torch.tensor([self._tried.energy], dtype=torch.float64, device=gradient.device), gradient[None]
+    def _evaluate(self, unknown: Array, _: Index) -> tuple[Array, Array]:
+        w = torch.from_numpy(unknown[0]).to(self.problem.mu)
+        self._tried, gradient = self.problem.evaluate(w, whitened=True)
+        return np.array([self._tried.energy]), gradient.cpu().numpy()[None]
