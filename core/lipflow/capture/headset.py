@@ -1,7 +1,7 @@
 """Virtual headset cameras: partial views of mouth and eyes, made from any dome capture.
 
-The unwrapped textures of the dome cameras, blended by how closely their view directions match, are put back on the
-mesh and drawn into three cameras that look from where a headset's would: the mouth from below, each eye from its
+The unwrapped textures of the dome cameras, blended by how closely their view directions match and without the
+reflections of the dome's lamps, are put back on the mesh and drawn into three cameras that look from where a headset's would: the mouth from below, each eye from its
 temple (paper, Sec. 4 and Fig. 5). Order everywhere: mouth, left, right; the wearer's left is +x.
 """
 
@@ -198,16 +198,14 @@ class Headset:
         if frame.average_texture is None:
             raise InputError(f"frame {frame.id}", expected="an average texture", got="none")
         average = torch.from_numpy(frame.average_texture).float()
-        views = {name: torch.from_numpy(texture) for name, texture in frame.textures.items()}
-        seen = {name: (texture > 0).any(dim=0) for name, texture in views.items()}
-        views = {name: texture.float() for name, texture in views.items()}
+        views = {name: torch.from_numpy(texture).float() for name, texture in frame.textures.items()}
         tones = {name: texture.mean(dim=0) for name, texture in views.items()}
         blended = []
         for names, facing, closeness in zip(self.dome_cameras, self._facing, self._closeness):
             total, weight_sum = average * 1e-4, torch.full_like(average[0], 1e-4)
             here = [(k, name) for k, name in enumerate(names) if name in views]
             if here:
-                faced = torch.stack([facing[k] * seen[name] for k, name in here])
+                faced = torch.stack([facing[k] * (tones[name] > 0) for k, name in here])  # 0 was not seen
                 weights = without_highlights(torch.stack([tones[name] for _, name in here]), faced)
                 weights *= faced
                 for (k, name), weight in zip(here, weights):
@@ -269,10 +267,19 @@ def without_highlights(tones: Tensor, faced: Tensor) -> Tensor:
         faced: [n, T, T] how well each view sees a texel; 0 where it does not.
     """
     trusted = faced > _TRUSTED * faced.amax(dim=0)
-    ordered = torch.where(trusted, tones, torch.inf).sort(dim=0).values
-    middle = (trusted.sum(dim=0, keepdim=True) - 1).clamp_min(0) // 2
-    excess = tones / ordered.gather(0, middle).clamp_min(1.0) - (1 + _ALIKE)
-    return torch.exp(excess.clamp_min(0.0) / -_HIGHLIGHT)
+    ordered = _ascending(tones.masked_fill(~trusted, torch.inf))
+    middle = (trusted.sum(dim=0, keepdim=True) - 1).clamp_min_(0) // 2
+    excess = (tones / ordered.gather(0, middle).clamp_min_(1.0)).sub_(1 + _ALIKE)
+    return excess.clamp_min_(0.0).div_(-_HIGHLIGHT).exp_()
+
+
+def _ascending(values: Tensor) -> Tensor:
+    """``values`` [n, ...] sorted along the few n: a network of comparisons, many times faster than torch's sort."""
+    rows = list(values)
+    for last in range(len(rows) - 1, 0, -1):
+        for k in range(last):
+            rows[k], rows[k + 1] = torch.minimum(rows[k], rows[k + 1]), torch.maximum(rows[k], rows[k + 1])
+    return torch.stack(rows)
 
 
 def slopped(cameras: Camera, augmentation: HeadsetAugmentation, generator: torch.Generator | None) -> Camera:
