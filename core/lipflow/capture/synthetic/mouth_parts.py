@@ -181,7 +181,7 @@ def grow_lashes(skin: FloatArray, arcs: LashArcs, length: float, generator: np.r
     long = 3.5 + 3.1 * np.sin(np.pi * np.clip(0.25 + 0.62 * s, 0, 1)) ** 2
     reach = np.where(above, long, 1.7 + 0.7 * np.clip(s, 0, 1)) * varied * length
     reach[:n][bare] = _LINE
-    tuft = np.repeat(np.arange(len(tufts)), tufts)
+    tuft = np.repeat(np.arange(len(tufts), dtype=np.int64), tufts)
     apart = np.zeros(n + m)
     apart[:n][~bare] = generator.uniform(-0.1, 0.22, len(tufts))[tuft] * (np.arange(len(tuft)) - _middles(tuft))
     lean = np.where(above, 0.45 * s - 0.17, 0.36 * s - 0.14) + apart + generator.normal(0, 0.05, n + m)
@@ -196,7 +196,7 @@ def grow_lashes(skin: FloatArray, arcs: LashArcs, length: float, generator: np.r
     )
 
 
-def _middles(tuft: IntArray) -> npt.NDArray[np.float64]:
+def _middles(tuft: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """For each lash, given its tuft's number [k] in order, the middle position of that tuft [k]."""
     count = np.bincount(tuft)
     return (np.cumsum(count) - 0.5 * (count + 1))[tuft]
