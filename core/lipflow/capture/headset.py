@@ -1,8 +1,9 @@
 """Virtual headset cameras: partial views of mouth and eyes, made from any dome capture.
 
 The unwrapped textures of the dome cameras, blended by how closely their view directions match and without the
-reflections of the dome's lamps, are put back on the mesh and drawn into three cameras that look from where a headset's would: the mouth from below, each eye from its
-temple (paper, Sec. 4 and Fig. 5). Order everywhere: mouth, left, right; the wearer's left is +x.
+reflections of the dome's lamps, are put back on the mesh and drawn into three cameras that look from where a headset's
+would: the mouth from below, each eye from its temple (paper, Sec. 4 and Fig. 5). Order everywhere: mouth, left, right;
+the wearer's left is +x.
 """
 
 from __future__ import annotations

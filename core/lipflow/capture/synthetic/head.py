@@ -196,7 +196,10 @@ class HeadRig:
         bulges = np.stack([_bulge(skin, normals, name) for name in HIDDEN])
 
         generator = np.random.default_rng([identity.seed, 0x1A5])
-        left, right = (grow_lashes(skin, arcs, identity.lash_length, generator) for arcs in self.lash_arcs)
+        left, right = (
+            grow_lashes(skin, arcs, eye.centre, identity.lash_length, generator)
+            for arcs, eye in zip(self.lash_arcs, eyes)
+        )
         clearance = [_clearance(skin, *both) for both in zip(self.lids, eyes, self.sealed)]
         draft = Neutral(
             identity=identity,

@@ -21,7 +21,10 @@ _SINGLES = 7  # of the separate lashes that stand on the upper lid
 _LASH_WIDTH = 0.62  # mm at the root
 _LINE = 0.6  # mm of the dark line of roots
 _OPEN, _SHUT = 0.55, 0.2  # distance of the lids in the eyeball's radius: lashes up; lashes down
-_FALL = 1.0  # what the lift loses when the eye shuts
+_HANGING = -0.45  # the upper lashes' lift while the eye is shut
+_OUTWARDS = 0.78  # what of a lash's reach goes away from the eyeball
+_ORBIT = 26.0  # mm around the eyeball's centre: its lids
+_BEFORE = 0.6  # mm by which lashes pass before a fold of the lid
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +147,16 @@ def lash_arcs(skin: FloatArray, loop: IntArray) -> LashArcs:
     return LashArcs(one, other) if skin[one, 1].mean() > skin[other, 1].mean() else LashArcs(other, one)
 
 
-def grow_lashes(skin: FloatArray, arcs: LashArcs, length: float, generator: np.random.Generator) -> Lashes:
-    """Draw where and how one eye's lashes grow: fine, in small tufts, each of a length and a bend of its own."""
+def grow_lashes(
+    skin: FloatArray, arcs: LashArcs, eye: FloatArray, length: float, generator: np.random.Generator
+) -> Lashes:
+    """Draw where and how one eye's lashes grow: fine, in small tufts, each of a length and a bend of its own.
+
+    Args:
+        skin: [S, 3] mm at rest, eyes open.
+        eye: [3] mm, the eyeball's centre.
+        length: relative.
+    """
     n, m = parts.LASH_UPPER, parts.LASH_LOWER
     tufts = np.full(_SINGLES + 1, (n - _SINGLES) // (_SINGLES + 1))
     tufts[generator.permutation(len(tufts))[: n - _SINGLES - int(tufts.sum())]] += 1
@@ -185,14 +196,32 @@ def grow_lashes(skin: FloatArray, arcs: LashArcs, length: float, generator: np.r
     apart = np.zeros(n + m)
     apart[:n][~bare] = generator.uniform(-0.1, 0.22, len(tufts))[tuft] * (np.arange(len(tuft)) - _middles(tuft))
     lean = np.where(above, 0.45 * s - 0.17, 0.36 * s - 0.14) + apart + generator.normal(0, 0.05, n + m)
-    lift = np.where(above, 0.55, -0.6) + generator.normal(0, 0.07, n + m)
-    feet = tuple(np.concatenate(both) for both in zip(upper_feet, lower_feet))
+    first, second, share = (np.concatenate(both) for both in zip(upper_feet, lower_feet))
+    ribbon, feet = _along(skin, arcs.upper, edge), (first, second, share)
+    low_lift, high_lift = _clear_of_lid(skin, _lash_roots(skin, ribbon, feet), eye)
+    lift = np.clip(np.where(above, 0.55, -0.6), low_lift, high_lift) + generator.normal(0, 0.07, n + m)
     return Lashes(
-        _along(skin, arcs.upper, edge),
-        (feet[0], feet[1], feet[2]),
+        ribbon,
+        feet,
         reach.astype(np.float32),
         lean.astype(np.float32),
         lift.astype(np.float32),
+    )
+
+
+def _clear_of_lid(
+    skin: FloatArray, roots: FloatArray, eye: FloatArray
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The lowest and the highest lift [k] at which lashes from ``roots`` [k, 3] pass before the lids' folds."""
+    out, up = _lid_frame(roots, eye)
+    side = np.cross(up, out)
+    way = skin[np.linalg.norm(skin - eye, axis=1) < _ORBIT][None] - roots[:, None]
+    ahead, above, beside = (np.einsum("kij,kj->ki", way, axis) for axis in (out, up, side))
+    near = (np.abs(beside) < 1.5) & (np.abs(above) > 0.4) & (np.abs(above) < 6) & (ahead > 0)
+    limit = np.where(near, _OUTWARDS * np.abs(above) / (ahead + _BEFORE), np.inf)
+    return (
+        np.clip(-np.where(above < 0, limit, np.inf).min(1), -0.6, -0.1),
+        np.clip(np.where(above > 0, limit, np.inf).min(1), 0.1, 0.6),
     )
 
 
@@ -221,18 +250,25 @@ def lash_surface(skin: FloatArray, lashes: Lashes, eye: FloatArray, radius: floa
     """
     n, m = parts.LASH_UPPER, parts.LASH_LOWER
     upper, feet = _place(skin, lashes.upper), _place(skin, lashes.feet).reshape(m, 2, 3)
-    root = np.concatenate([0.5 * (upper[:-1] + upper[1:]), feet.mean(1)])
+    root = _lash_roots(skin, lashes.upper, lashes.feet)
     out, up = _lid_frame(root, eye)
     # A closing lid turns its lashes down with it: they stand out from under its edge, not up along the lid.
     gap = np.linalg.norm(upper[n // 2] - feet[_SINGLES + (m - _SINGLES) // 2].mean(0)) / radius
     shut = np.clip((_OPEN - gap) / (_OPEN - _SHUT), 0, 1)
     above = np.arange(n + m) < n + _SINGLES
-    lift = lashes.lift - np.where(above, _FALL * shut * shut * (3 - 2 * shut), 0.0)
+    down = np.where(above, shut * shut * (3 - 2 * shut), 0.0)
+    lift = lashes.lift + down * (_HANGING + 0.4 * lashes.lean - lashes.lift)
     side = np.array([np.sign(eye[0]), 0.0, 0.0])
-    tips = root + lashes.reach[:, None] * (0.78 * out + lift[:, None] * up + lashes.lean[:, None] * side)
+    tips = root + lashes.reach[:, None] * (_OUTWARDS * out + lift[:, None] * up + lashes.lean[:, None] * side)
     near = upper + _LINE * _lid_frame(upper, eye)[0]
     separate = np.concatenate([feet, tips[n:, None]], 1).reshape(-1, 3)
     return np.concatenate([upper, near, tips[:n], separate]).astype(np.float32)
+
+
+def _lash_roots(skin: FloatArray, ribbon: Roots, feet: Roots) -> FloatArray:
+    """Where each lash leaves the lid, [n + m, 3]."""
+    edge = _place(skin, ribbon)
+    return np.concatenate([0.5 * (edge[:-1] + edge[1:]), _place(skin, feet).reshape(-1, 2, 3).mean(1)])
 
 
 def _place(skin: FloatArray, roots: Roots) -> FloatArray:
