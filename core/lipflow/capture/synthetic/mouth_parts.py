@@ -24,7 +24,7 @@ _OPEN, _SHUT = 0.55, 0.2  # distance of the lids in the eyeball's radius: lashes
 _HANGING = -0.45  # the upper lashes' lift while the eye is shut
 _OUTWARDS = 0.78  # what of a lash's reach goes away from the eyeball
 _ORBIT = 26.0  # mm around the eyeball's centre: its lids
-_BEFORE = 0.6  # mm by which lashes pass before a fold of the lid
+_BEFORE = 1.0  # mm by which lashes pass before a fold of the lid
 
 
 @dataclass(frozen=True, eq=False)
