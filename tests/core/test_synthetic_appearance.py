@@ -206,6 +206,15 @@ def test_a_wide_penumbra_does_not_shade_a_slope_by_itself() -> None:
         assert np.ptp(edge) == pytest.approx(1.8 * reach, abs=2.5)
 
 
+@pytest.mark.parametrize("pose", ["smile", "grin"])
+def test_a_smile_lifts_the_corners_of_the_mouth(rig: HeadRig, neutral: Neutral, pose: str) -> None:
+    lips = rig.landmarks.index[list(rig.landmarks.groups["lips"])]
+    rest, smiling = neutral.vertices[lips], rig.pose(neutral, Expression(units_of(pose)))[lips]
+    for corner in (rest[:, 0].argmin(), rest[:, 0].argmax()):
+        assert smiling[corner, 1] - rest[corner, 1] > 6
+        assert abs(smiling[corner, 0]) - abs(rest[corner, 0]) > 4
+
+
 def test_every_segment_names_poses_that_exist() -> None:
     assert len(SEGMENTS) >= 20
     assert {segment.part for segment in SEGMENTS} == {"train", "val", "test"}

@@ -18,7 +18,7 @@ POSES: dict[str, dict[str, float]] = {
     "neutral": {},
     "smile": {"mouthSmile": 1.0, "cheekSquint": 0.65, "eyeSquint": 0.3, "mouthUpperUp": 0.15, "mouthDimple": 0.2},
     "grin": {
-        "mouthSmile": 1.0, "mouthUpperUp": 0.4, "mouthLowerDown": 0.45, "jawOpen": 0.12, "cheekSquint": 0.7,
+        "mouthSmile": 1.0, "mouthUpperUp": 0.5, "mouthLowerDown": 0.55, "jawOpen": 0.12, "cheekSquint": 0.7,
         "eyeSquint": 0.4,
     },
     "smile_closed": {"mouthSmile": 0.8, "mouthPress": 0.3, "mouthDimple": 0.35, "cheekSquint": 0.4},
