@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lipflow.capture.synthetic import parts
 from lipflow.capture.synthetic.contact import lid_gap, lip_gap
 from lipflow.capture.synthetic.head import HIDDEN, Expression, HeadRig, Neutral, Part
 from lipflow.capture.synthetic.identity import make_identity
@@ -215,6 +217,60 @@ def test_jaw_turns_the_lower_teeth_rigidly(rig: HeadRig, subjects: list[Neutral]
         a, b = subject.vertices[lower] - subject.vertices[lower].mean(0), posed[lower] - posed[lower].mean(0)
         turn = np.arctan2((a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]).sum(), (a[:, 1:] * b[:, 1:]).sum())
         assert np.degrees(turn) == pytest.approx(20.7 * opening, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lashes_turn_down_with_the_lid(rig: HeadRig, subjects: list[Neutral], seed: int) -> None:
+    """Open, the tips are above their roots; closed, they hang below the lid's edge and in front of the skin."""
+    count = parts.LASH_UPPER
+    for side in ("left", "right"):
+        place = rig.slices[f"lashes_{side}"]
+        for expression, up in ((Expression(), True), (Expression.of(eyeBlink=1), False)):
+            lashes = rig.pose(subjects[seed], expression)[place]
+            roots, tips = lashes[: count + 1], lashes[2 * (count + 1) : 3 * count + 2]
+            way = tips - 0.5 * (roots[:-1] + roots[1:])
+            long = np.linalg.norm(way, axis=1) > 2
+            assert 12 <= long.sum() < count  # the others are the ribbon between tufts
+            assert ((way[long, 1] > 0) == up).mean() > 0.9
+            assert np.abs(way[long, 1]).mean() > (1.0 if up else 1.5)  # seen from in front
+            assert (way[long, 2] > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lashes_do_not_pierce_the_lids(rig: HeadRig, subjects: list[Neutral], seed: int) -> None:
+    """Also where a fold hangs over the roots, as on the fourth subject."""
+    vertices, count = subjects[seed].vertices, parts.LASH_UPPER
+    a, b, c = (vertices[rig.skin_faces[:, k]].astype(float) for k in range(3))
+    middle, normal = (a + b + c) / 3, np.cross(b - a, c - a)
+    for side in ("left", "right"):
+        lashes = vertices[rig.slices[f"lashes_{side}"]].astype(float)
+        roots, tips = lashes[: count + 1], lashes[2 * (count + 1) : 3 * count + 2]
+        way = tips - 0.5 * (roots[:-1] + roots[1:])
+        points = (tips - 0.55 * way)[np.linalg.norm(way, axis=1) > 2]
+        nearest = np.linalg.norm(points[:, None] - middle, axis=2).argmin(1)
+        outside = ((points - middle[nearest]) * normal[nearest]).sum(1) > 0
+        assert outside.mean() > 0.85
+
+
+def test_no_two_lashes_are_alike(rig: HeadRig, subjects: list[Neutral]) -> None:
+    again = rig.neutral(make_identity(1)).lashes
+    for lashes, same in zip(subjects[1].lashes, again):
+        assert np.array_equal(lashes.reach, same.reach)
+        long = lashes.reach[lashes.reach > 2]
+        assert len(np.unique(long)) == len(long)
+        assert long.std() > 0.12 * long.mean()
+    assert not np.allclose(subjects[1].lashes[0].lean, subjects[1].lashes[1].lean)
+    assert not np.allclose(subjects[1].lashes[0].lean, subjects[2].lashes[0].lean)
+
+
+@pytest.mark.parametrize("jaw", ["upper", "lower"])
+def test_crowns_touch(jaw: str) -> None:
+    """At their widest, neighbours leave no gap through which the dark of the mouth would show."""
+    crowns = parts.teeth(jaw).vertices.reshape(2, -1, parts.CROWN_VERTICES, 3)
+    for side, sign in zip(crowns, (1, -1)):
+        for one, other in pairwise(side[:4]):  # those that face forwards
+            assert (sign * other[:, 0]).min() < (sign * one[:, 0]).max() + 0.05
+    assert crowns[0, 0, :, 0].min() < crowns[1, 0, :, 0].max() + 0.05
 
 
 LIDS = {

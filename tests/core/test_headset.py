@@ -11,7 +11,18 @@ import pytest
 import torch
 
 from lipflow.capture import HeadsetAugmentation, MultifaceCapture, hmc_images, keypoint_camera, open_capture
-from lipflow.capture.headset import Headset, TexelMap, augmented, headset_cameras, hmc_tone, mean_head_pose, slopped
+from lipflow.capture.headset import (
+    Headset,
+    TexelMap,
+    augmented,
+    headset_cameras,
+    hmc_tone,
+    mean_head_pose,
+    slopped,
+    without_highlights,
+)
+from lipflow.capture.synthetic.head import HeadRig
+from lipflow.capture.synthetic.identity import make_identity
 from lipflow.checks import InputError
 from support.tiny_capture import write_tiny_capture
 
@@ -47,6 +58,65 @@ def test_each_camera_sees_its_region_and_not_the_others(capture: MultifaceCaptur
     assert cameras.centre[0, 1] < mouth[1] - 20  # from below
     assert cameras.centre[1, 0] > left[0] + 20  # from the wearer's left temple
     torch.testing.assert_close(cameras.centre[1] * torch.tensor([-1.0, 1, 1]), cameras.centre[2], atol=3.0, rtol=0)
+
+
+@pytest.mark.parametrize("with_landmarks", [True, False])
+def test_no_eye_is_in_the_picture_of_the_mouth(with_landmarks: bool) -> None:
+    rig = HeadRig.load()
+    for seed in range(4):
+        vertices = rig.neutral(make_identity(seed)).vertices
+        marks = rig.landmarks
+        lids = torch.from_numpy(vertices[np.r_[rig.loops["lid_left"], rig.loops["lid_right"]]])
+        camera = headset_cameras(vertices, marks if with_landmarks else None)[0:1]
+        assert (camera.project(lids)[0, :, 1] < -0.5).all()  # above the picture, and so is what shows between them
+        lips = torch.from_numpy(vertices[marks.index[list(marks.groups["lips"])]])
+        row = camera.project(lips)[0, :, 1]
+        assert (20 if with_landmarks else 5) < row.min() < row.max() < 160  # and the lips are, with room for the jaw
+
+
+def test_a_highlight_that_few_views_have_does_not_reach_the_headset(
+    capture: MultifaceCapture, headset: Headset
+) -> None:
+    """Bright spots in two of the four views, one of them the most alike; and a dark spot in one darkens nothing."""
+    frame = capture.frame(capture.frames[0], photos=(), textures=headset.needed_textures(capture.frames[0]))
+    size = capture.texture_size
+    assert len(frame.textures) == 4
+    towards = torch.from_numpy(capture.statistics.vertex_mean)
+    front = torch.nn.functional.interpolate(TexelMap(capture.topology, size).normals(towards)[None], (size, size))[0, 2]
+    spot = (front > 0.9).numpy()  # where all four views look
+    seen = np.all([(texture > 0).any(0) for texture in frame.textures.values()], axis=0)
+    spot &= seen
+    assert spot.sum() > 10
+    plain = headset.blend(frame)
+
+    def spotted(*names: str, value: int) -> torch.Tensor:
+        textures = {
+            name: np.where(spot & (name in names), np.uint8(value), texture) for name, texture in frame.textures.items()
+        }
+        return headset.blend(replace(frame, textures=textures))
+
+    where = torch.from_numpy(spot)
+    views = np.stack([texture[:, spot] / 255 for texture in frame.textures.values()])
+    for names in (("400003",), ("400003", "400004")):
+        inside = spotted(*names, value=255)[1, :, where].numpy()
+        assert (inside > views.min(0) - 0.01).all()
+        assert (inside < views.max(0) + 0.01).all()  # nothing of the spots
+    darkened = spotted("400001", value=1)[1, :, where] / plain[1, :, where]
+    assert darkened.min() > 0.85
+    everywhere = spotted(*frame.textures, value=255)[:, :, where]
+    torch.testing.assert_close(everywhere, torch.ones_like(everywhere), atol=1e-3, rtol=0)
+
+
+def test_highlights_are_judged_by_the_views_that_see_a_texel_well() -> None:
+    faced = torch.tensor([[0.9, 0.9, 0.9, 0.9], [0.8, 0.8, 0.8, 0.0], [0.7, 0.7, 0.7, 0.0], [0.6, 0.6, 0.01, 0.0]])
+    tones = torch.tensor([[200.0, 50, 60, 90], [55.0, 50, 61, 10], [50.0, 52, 200, 10], [52.0, 5, 5, 10]])
+    kept = without_highlights(tones[..., None], faced[..., None])[..., 0]
+    assert kept[0, 0] < 1e-4
+    assert (kept[1:, 0] > 0.3).all()
+    assert (kept[:, 1] == 1).all()  # one that is too dark is no measure
+    assert (kept[[0, 1], 2] == 1).all()
+    assert kept[2, 2] < 1e-4
+    assert kept[0, 3] == 1  # nobody else sees it
 
 
 def test_images_are_the_blended_textures_seen_by_the_cameras(capture: MultifaceCapture, headset: Headset) -> None:

@@ -11,6 +11,7 @@ from lipflow.capture.synthetic.head import Expression, HeadRig, Neutral, Part
 from lipflow.capture.synthetic.identity import make_identity
 from lipflow.capture.synthetic.noise import fbm, value_noise, worley
 from lipflow.capture.synthetic.shading import Mood, ShadedFrame, Shader
+from lipflow.capture.synthetic.shading_kernels import shadows
 from lipflow.capture.synthetic.texels import TexelMap
 from lipflow.capture.synthetic.wrinkles import WRINKLES, wrinkle_weights
 from lipflow.mesh import Topology
@@ -175,6 +176,43 @@ def test_shade_falls_where_the_head_hides_the_lamp(shader: Shader, rig: HeadRig,
     inside = rig.part[rig.topology.faces[shader.appearance.texels.triangle, 0]] == Part.TONGUE
     assert frame.sky_open[inside].mean() < 0.2
     assert frame.lit[inside, 0].mean() < 0.2
+
+
+def test_a_wide_penumbra_does_not_shade_a_slope_by_itself() -> None:
+    """A slanting plane stays lit however wide the penumbra; behind a roof, the edge is as wide as asked."""
+    n = 400
+    x = np.linspace(-80, 80, n).astype(np.float32)
+    slope = np.tan(np.radians(50))
+    place = np.stack([x, np.zeros(n), slope * x], 1).astype(np.float32)
+    normal = np.tile(np.array([-slope, 0, 1]) / np.hypot(slope, 1), (n, 1)).astype(np.float32)
+    far = np.array([[-100, -100], [100, -100], [100, 100], [-100, 100]], np.float32)
+    plane = np.c_[far, slope * far[:, 0]]
+    roof = np.array([[0, -100, 150], [100, -100, 150], [100, 100, 150], [0, 100, 150]], np.float32)
+    quads = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    lamp = np.eye(3, dtype=np.float32)[None]
+
+    def lit(vertices: np.ndarray, faces: np.ndarray, reach: float) -> np.ndarray:
+        out, reaches = np.empty((n, 1), np.float32), np.full(n, reach, np.float32)
+        vertices = vertices.astype(np.float32)
+        shadows(place, normal, reaches, vertices, faces, lamp, np.zeros(3, np.float32), 260.0, 448, 0.8, 2.0, out)
+        return out[:, 0]
+
+    for reach in (1.4, 9.0):
+        assert lit(plane, quads, reach).min() > 0.99
+        shaded = lit(np.concatenate([plane, roof]), np.concatenate([quads, quads + 4]), reach)
+        edge = x[(shaded > 0.05) & (shaded < 0.95)]
+        assert shaded[x < -12].min() > 0.99
+        assert shaded[x > 12].max() < 0.01
+        assert np.ptp(edge) == pytest.approx(1.8 * reach, abs=2.5)
+
+
+@pytest.mark.parametrize("pose", ["smile", "grin"])
+def test_a_smile_lifts_the_corners_of_the_mouth(rig: HeadRig, neutral: Neutral, pose: str) -> None:
+    lips = rig.landmarks.index[list(rig.landmarks.groups["lips"])]
+    rest, smiling = neutral.vertices[lips], rig.pose(neutral, Expression(units_of(pose)))[lips]
+    for corner in (rest[:, 0].argmin(), rest[:, 0].argmax()):
+        assert smiling[corner, 1] - rest[corner, 1] > 6
+        assert abs(smiling[corner, 0]) - abs(rest[corner, 0]) > 4
 
 
 def test_every_segment_names_poses_that_exist() -> None:

@@ -1,8 +1,9 @@
 """Virtual headset cameras: partial views of mouth and eyes, made from any dome capture.
 
-The unwrapped textures of the dome cameras, blended by how closely their view directions match, are put back on the
-mesh and drawn into three cameras that look from where a headset's would: the mouth from below, each eye from its
-temple (paper, Sec. 4 and Fig. 5). Order everywhere: mouth, left, right; the wearer's left is +x.
+The unwrapped textures of the dome cameras, blended by how closely their view directions match and without the
+reflections of the dome's lamps, are put back on the mesh and drawn into three cameras that look from where a headset's
+would: the mouth from below, each eye from its temple (paper, Sec. 4 and Fig. 5). Order everywhere: mouth, left, right;
+the wearer's left is +x.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from lipflow.rendering import make_renderer
 
 # Where the cameras sit, seen from what they look at, in mm (x for the left eye; mirrored for the right one).
 _MOUTH_CAMERA = (0.0, -44.0, 68.0)
-_MOUTH_AIM = (0.0, -8.0, 0.0)  # below the lips: room for an open mouth, and no eyes in the picture
+_MOUTH_AIM = (0.0, -8.0, 0.0)  # below the lips: room for an open mouth; lower still where the eyes would show
+_EYES_FREE = np.radians(1.0)  # between the picture's upper edge and the lower lids
 _EYE_CAMERA = (44.0, -14.0, 42.0)
 _EYE_AIM = (6.0, 4.0, 0.0)  # towards the temple and the brow: the other eye stays out
 _MOUTH_FOCAL, _EYE_FOCAL = 0.9, 1.05  # focal length over image width: about 58 and 51 degrees across
 # Where mouth and eyes are, seen from the tip of the nose, on an adult's head without landmarks.
 _MOUTH_FROM_NOSE = (0.0, -34.0)
 _EYE_FROM_NOSE = (32.0, 28.0)
+_LID_BELOW_EYE = 7.0  # mm from an eye's middle down to its lower lid
 _CLOSENESS = 0.08  # 1 - cos of the angle at which a dome view counts 1/e as much as the closest
+_TRUSTED = 0.1  # of the best view's squared cosine: from there on a view says how bright a texel is
+_ALIKE, _HIGHLIGHT = 0.06, 0.05  # excess over that brightness: what noise and gain explain; where 1/e is left of it
 _NORMALS_SIZE = 128  # texels: normals over the texture are smooth
 _COARSE = (12, 16)  # rows and columns of the grid on which light and background are drawn
 _FRONTAL_LIMIT = 0.9  # cosine: the dome camera nearest to frontal serves for keypoints within 26 degrees
@@ -69,16 +74,33 @@ def headset_cameras(
         landmarks: groups named ``lips*`` and ``lids*`` say where the mouth and the eyes are.
         size: height, width in pixels.
     """
-    mouth, left, right = _regions(np.asarray(mean_vertices, dtype=np.float64), landmarks)
+    mean = np.asarray(mean_vertices, dtype=np.float64)
+    mouth, left, right = _regions(mean, landmarks)
+    lids = mean[landmarks.index[_members(landmarks, "lid")]] if landmarks is not None else np.zeros((0, 3))
+    if not len(lids):
+        lids = np.stack([left, right]) - [0.0, _LID_BELOW_EYE, 0.0]
     mirror = np.array([-1.0, 1.0, 1.0])
     places = [
-        (mouth + _MOUTH_AIM, mouth + _MOUTH_CAMERA, _MOUTH_FOCAL),
+        (_mouth_aim(mouth, lids, size), mouth + _MOUTH_CAMERA, _MOUTH_FOCAL),
         (left + _EYE_AIM, left + _EYE_CAMERA, _EYE_FOCAL),
         (right + mirror * _EYE_AIM, right + mirror * _EYE_CAMERA, _EYE_FOCAL),
     ]
     return Camera.stack(
         [Camera.look_at(eye.tolist(), aim.tolist(), focal * size[1], size) for aim, eye, focal in places]
     )
+
+
+def _mouth_aim(
+    mouth: npt.NDArray[np.float64], lids: npt.NDArray[np.float64], size: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """What the mouth camera looks at, [3] mm: so low that its picture ends below the ``lids`` [n, 3]."""
+    camera = mouth + _MOUTH_CAMERA
+    # The camera turns about x alone, so a point's row depends on its angle above the horizontal in the y-z plane.
+    rise, way = lids[:, 1] - camera[1], camera[2] - lids[:, 2]
+    half = np.arctan(0.5 * size[0] / (_MOUTH_FOCAL * size[1]))
+    usual = (mouth + _MOUTH_AIM) - camera
+    pitch = min(np.arctan2(usual[1], -usual[2]), np.arctan2(rise, way).min() - half - _EYES_FREE)
+    return np.asarray(camera + np.linalg.norm(usual) * np.array([0.0, np.sin(pitch), -np.cos(pitch)]))
 
 
 def keypoint_camera(capture: Capture) -> Camera:
@@ -143,28 +165,29 @@ class Headset:
         self._renderer = make_renderer(capture.topology)
         self._texels = TexelMap(capture.topology, min(_NORMALS_SIZE, capture.texture_size))
         regions = torch.from_numpy(np.stack(_regions(mean.astype(np.float64), capture.landmarks))).float()
-        self.dome_cameras, self._weights = self._choose(torch.from_numpy(mean), regions, views)
+        self.dome_cameras, self._facing, self._closeness = self._choose(torch.from_numpy(mean), regions, views)
 
-    def _choose(self, mean: Tensor, regions: Tensor, views: int) -> tuple[tuple[tuple[str, ...], ...], list[Tensor]]:
-        """Names of the dome cameras of each headset view, and their weights [n, T, T] on the texture."""
+    def _choose(
+        self, mean: Tensor, regions: Tensor, views: int
+    ) -> tuple[tuple[tuple[str, ...], ...], list[Tensor], list[Tensor]]:
+        """For each headset view: the dome cameras, how far each texel faces them [n, T, T], how alike they look [n]."""
         available = {name for id in self.capture.frames for name in self.capture.texture_cameras(id)}
         names = [name for name in self.capture.cameras if name in available]
         if not names:
-            return ((), (), ()), [torch.zeros(0)] * 3
+            return ((), (), ()), [torch.zeros(0)] * 3, [torch.zeros(0)] * 3
         pose = mean_head_pose(self.capture)
         centres = torch.stack([self.capture.cameras[name].in_head_frame(pose).centre for name in names])
         normals = self._texels.normals(mean)
-        chosen, weights = [], []
+        chosen, facing, closeness = [], [], []
         for region, own in zip(regions, self.cameras.centre):
             towards = F.normalize(centres - region, dim=-1)
             alike = towards @ F.normalize(own - region, dim=0)
             best = alike.topk(min(views, len(names))).indices
-            closeness = torch.exp((alike[best] - alike.max()) / _CLOSENESS)
-            facing = torch.einsum("cij,nc->nij", normals, towards[best]).clamp_min(0.0).square()
-            weight = self._texels.enlarged(closeness[:, None, None] * facing, self.capture.texture_size)
+            square = torch.einsum("cij,nc->nij", normals, towards[best]).clamp_min(0.0).square()
             chosen.append(tuple(names[int(i)] for i in best))
-            weights.append(weight)
-        return tuple(chosen), weights
+            facing.append(self._texels.enlarged(square, self.capture.texture_size))
+            closeness.append(torch.exp((alike[best] - alike.max()) / _CLOSENESS))
+        return tuple(chosen), facing, closeness
 
     def needed_textures(self, id: FrameId) -> tuple[str, ...]:
         """The dome cameras whose textures ``blend`` uses of a frame."""
@@ -176,16 +199,20 @@ class Headset:
         if frame.average_texture is None:
             raise InputError(f"frame {frame.id}", expected="an average texture", got="none")
         average = torch.from_numpy(frame.average_texture).float()
-        views = {name: torch.from_numpy(frame.textures[name]) for name in frame.textures}
-        seen = {name: (texture > 0).any(dim=0) for name, texture in views.items()}
+        views = {name: torch.from_numpy(texture).float() for name, texture in frame.textures.items()}
+        tones = {name: texture.mean(dim=0) for name, texture in views.items()}
         blended = []
-        for names, weights in zip(self.dome_cameras, self._weights):
+        for names, facing, closeness in zip(self.dome_cameras, self._facing, self._closeness):
             total, weight_sum = average * 1e-4, torch.full_like(average[0], 1e-4)
-            for name, weight in zip(names, weights):
-                if name in views:
-                    counted = weight * seen[name]
-                    total.addcmul_(views[name].float(), counted)
-                    weight_sum += counted
+            here = [(k, name) for k, name in enumerate(names) if name in views]
+            if here:
+                faced = torch.stack([facing[k] * (tones[name] > 0) for k, name in here])  # 0 was not seen
+                weights = without_highlights(torch.stack([tones[name] for _, name in here]), faced)
+                weights *= faced
+                for (k, name), weight in zip(here, weights):
+                    weight *= closeness[k]
+                    total.addcmul_(views[name], weight)
+                    weight_sum += weight
             blended.append(total.div_(weight_sum))
         return torch.stack(blended).div_(255)
 
@@ -227,6 +254,33 @@ class Headset:
         strength = 0.4 * augmentation.lighting * torch.rand((), generator=generator)
         shade = 1 + strength * torch.einsum("cij,c->ij", self._texels.normals(vertices), direction)
         return self._texels.enlarged(shade[None], size).clamp_min(0.05)
+
+
+def without_highlights(tones: Tensor, faced: Tensor) -> Tensor:
+    """Factors in (0, 1] on the views' weights that keep the dome lamps' reflections out of a blend, [n, T, T].
+
+    What a surface scatters looks alike from everywhere; a lamp's reflection only adds to it, for some views. So the
+    lower median of the views that see a texel well is nearly free of reflections, and what is brighter hardly counts.
+    A single view that is too dark (another surface, a hair that lies elsewhere) is no measure.
+
+    Args:
+        tones: [n, T, T] brightness of each view, linear, any unit.
+        faced: [n, T, T] how well each view sees a texel; 0 where it does not.
+    """
+    trusted = faced > _TRUSTED * faced.amax(dim=0)
+    ordered = _ascending(tones.masked_fill(~trusted, torch.inf))
+    middle = (trusted.sum(dim=0, keepdim=True) - 1).clamp_min_(0) // 2
+    excess = (tones / ordered.gather(0, middle).clamp_min_(1.0)).sub_(1 + _ALIKE)
+    return excess.clamp_min_(0.0).div_(-_HIGHLIGHT).exp_()
+
+
+def _ascending(values: Tensor) -> Tensor:
+    """``values`` [n, ...] sorted along the few n: a network of comparisons, many times faster than torch's sort."""
+    rows = list(values)
+    for last in range(len(rows) - 1, 0, -1):
+        for k in range(last):
+            rows[k], rows[k + 1] = torch.minimum(rows[k], rows[k + 1]), torch.maximum(rows[k], rows[k + 1])
+    return torch.stack(rows)
 
 
 def slopped(cameras: Camera, augmentation: HeadsetAugmentation, generator: torch.Generator | None) -> Camera:

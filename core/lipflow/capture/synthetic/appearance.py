@@ -41,6 +41,7 @@ class Appearance:
     creases: FloatArray  # [N, 8] the wrinkle maps of ``wrinkles.WRINKLES``
     crease_slope: FloatArray  # [2, N, 8] derivative of their depth by u and v
     flush: FloatArray  # [N, 2] where blood comes and goes: cheeks; forehead and nose
+    spacing: FloatArray  # [N] mm between texels, on the rig's average head
     eyes: tuple[IntArray, IntArray]  # positions of the texels of each eyeball
     lid_margins: tuple[IntArray, IntArray]  # vertex ids of each eye's lid margin
     lashes: IntArray  # vertex ids; seen from both sides
@@ -92,6 +93,7 @@ def bake(rig: HeadRig, identity: Identity, size: int, seed: int) -> Appearance:
         slope=np.stack(slopes(maps["height"]), axis=-1),
         crease_slope=np.stack([crease_u, crease_v]),
         age=identity.style.age,
+        spacing=_spacing(canonical_places(rig), rig.topology, size)[texels.triangle],
         eyes=(on(Part.EYE_LEFT), on(Part.EYE_RIGHT)),
         lid_margins=(rig.loops["lid_left"], rig.loops["lid_right"]),
         lashes=np.flatnonzero(rig.part == Part.LASH).astype(np.int32),
@@ -132,7 +134,7 @@ def _paint(rig: HeadRig, identity: Identity, fine: TexelMap, seed: int) -> dict[
     }
     samples = SkinSamples(place[at], **masks)
     skin, zone = paint_skin(samples, style, seed)
-    haired = add_hair(skin, samples, zone, style, seed, _spacing(canonical, fine, topology))
+    haired = add_hair(skin, samples, zone, style, seed, _spacing_at_brows(canonical, topology, fine.size))
     cover = np.abs(haired.albedo - skin.albedo).sum(1) / np.maximum(skin.albedo.sum(1), 1e-3)
     put(at, haired, np.clip(1 - cover, 0, 1))
     maps["creases"][at] = paint_wrinkles(samples, zone, seed)
@@ -173,13 +175,18 @@ def _texture_coordinates(texels: TexelMap) -> FloatArray:
     return np.stack([(column + 0.5) / texels.size, 1 - (row + 0.5) / texels.size], axis=1).astype(np.float32)
 
 
-def _spacing(places: FloatArray, texels: TexelMap, topology: Topology) -> float:
-    """Distance between texels on the front of the face, mm."""
+def _spacing(places: FloatArray, topology: Topology, size: int) -> FloatArray:
+    """Distance between texels on each face [F], mm."""
     corners = places[topology.faces]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     uv = topology.uv[topology.uv_faces]
     a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
     flat = 0.5 * np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
-    middle = corners.mean(1)
-    brow = (np.abs(middle[:, 0]) < 55) & (np.abs(middle[:, 1] - 20) < 12) & (middle[:, 2] > -25) & (flat > 0)
-    return float(np.median(np.sqrt(area[brow] / flat[brow]))) / texels.size
+    return (np.sqrt(area / np.maximum(flat, 1e-12)) / size).astype(np.float32)
+
+
+def _spacing_at_brows(places: FloatArray, topology: Topology, size: int) -> float:
+    """Distance between texels on the front of the face, mm."""
+    middle = places[topology.faces].mean(1)
+    brow = (np.abs(middle[:, 0]) < 55) & (np.abs(middle[:, 1] - 20) < 12) & (middle[:, 2] > -25)
+    return float(np.median(_spacing(places, topology, size)[brow]))

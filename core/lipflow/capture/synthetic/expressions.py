@@ -16,12 +16,12 @@ Part = Literal["train", "val", "test"]
 # A unit without its side stands for both.
 POSES: dict[str, dict[str, float]] = {
     "neutral": {},
-    "smile": {"mouthSmile": 0.9, "cheekSquint": 0.55, "eyeSquint": 0.35, "mouthUpperUp": 0.2, "mouthDimple": 0.2},
+    "smile": {"mouthSmile": 1.0, "cheekSquint": 0.65, "eyeSquint": 0.3, "mouthUpperUp": 0.15, "mouthDimple": 0.2},
     "grin": {
-        "mouthSmile": 0.85, "mouthUpperUp": 0.5, "mouthLowerDown": 0.55, "jawOpen": 0.12, "cheekSquint": 0.6,
+        "mouthSmile": 1.0, "mouthUpperUp": 0.5, "mouthLowerDown": 0.55, "jawOpen": 0.12, "cheekSquint": 0.7,
         "eyeSquint": 0.4,
     },
-    "smile_closed": {"mouthSmile": 0.6, "mouthPress": 0.4, "mouthDimple": 0.35},
+    "smile_closed": {"mouthSmile": 0.8, "mouthPress": 0.3, "mouthDimple": 0.35, "cheekSquint": 0.4},
     "smirk_left": {"mouthSmileLeft": 0.8, "cheekSquintLeft": 0.4, "mouthLeft": 0.25, "mouthDimpleLeft": 0.3},
     "smirk_right": {"mouthSmileRight": 0.8, "cheekSquintRight": 0.4, "mouthRight": 0.25, "mouthDimpleRight": 0.3},
     "frown": {"mouthFrown": 0.95, "browDown": 0.35, "mouthShrugLower": 0.35},

@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _PUPIL, _COLLARETTE = 0.36, 0.55  # shares of the iris's radius
 _SCLERA = np.array([0.64, 0.585, 0.535], dtype=np.float32)
-_ENAMEL = np.array([0.70, 0.625, 0.535], dtype=np.float32)
+_ENAMEL = np.array([0.80, 0.735, 0.645], dtype=np.float32)
 _GUM = np.array([0.42, 0.15, 0.14], dtype=np.float32)
 _TONGUE = np.array([0.40, 0.145, 0.13], dtype=np.float32)
 
@@ -90,7 +90,7 @@ def paint_teeth(cell: FloatArray, lower: npt.NDArray[np.bool_], style: Style, se
     each = np.c_[tooth, np.full(len(cell), 0.5)].astype(np.float32)
     shade = value_noise(each + 0.37, 1.0, seed + 210)
     place = np.c_[local * 2.5 + 7 * tooth, np.zeros(len(cell))].astype(np.float32)
-    # Translucent bluish edges, yellower necks, canines a shade darker; dark where crowns touch each other.
+    # Translucent bluish edges, yellower necks, canines a shade darker; a warm shade where crowns touch.
     albedo = (
         np.broadcast_to(_ENAMEL, (len(cell), 3)) * (1 + 0.05 * shade + 0.04 * fbm(place, 1.0, seed + 211, 3))[:, None]
     )
@@ -104,9 +104,9 @@ def paint_teeth(cell: FloatArray, lower: npt.NDArray[np.bool_], style: Style, se
     edge = smoothstep(0.26, 0.05, neck) * (number < 3)
     albedo = albedo * (1 - edge[:, None] * np.array([0.22, 0.17, 0.10], dtype=np.float32))
     labial = local[:, 1] > 0
-    contact = smoothstep(0.74, 0.97, np.abs(local[:, 0])) * np.where(labial, 1.0, 0.7)
-    albedo = albedo * np.exp(-contact[:, None] * np.array([0.45, 0.75, 0.85], dtype=np.float32))
-    albedo = albedo * np.where(labial, 1.0, 0.8)[:, None] * (1 - 0.09 * number)[:, None]
+    contact = smoothstep(0.82, 1.0, np.abs(local[:, 0])) * np.where(labial, 1.0, 0.7)
+    albedo = albedo * np.exp(-contact[:, None] * np.array([0.20, 0.36, 0.42], dtype=np.float32))
+    albedo = albedo * np.where(labial, 1.0, 0.8)[:, None] * (1 - 0.05 * number)[:, None]
     ridges = 0.05 * np.cos(local[:, 0] * 7) + 0.03 * fbm(place, 2.2, seed + 212, 2)
     return _surface(albedo, ridges, 1.5, 0.26)
 
@@ -138,5 +138,5 @@ def paint_lashes(from_root: FloatArray, skin: FloatArray, style: Style) -> Surfa
         skin: [3] colour of the lid.
     """
     hair = 0.45 * np.asarray(style.hair_colour, dtype=np.float32) + 0.004
-    through = 0.30 * smoothstep(0.25, 1.0, from_root)[:, None]
+    through = 0.36 * smoothstep(0.25, 1.0, from_root)[:, None]
     return _surface(hair + through * (skin - hair), np.zeros(len(from_root), np.float32), 0.1, 0.55)

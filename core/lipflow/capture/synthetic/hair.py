@@ -145,9 +145,10 @@ def add_hair(surface: Surface, samples: SkinSamples, zone: Zones, style: Style, 
     set_back = (inside - 5 * side).astype(np.float32)
     density = smoothstep(-9, 16, set_back) * (1 - 0.22 * side)
     shadow = smoothstep(-5, 12, set_back)
+    roots = 0.34 + 0.46 * smoothstep(6, 30, inside) * (1 - 0.35 * side)  # no skin shines through dense hair
     above = (strand + 1.25 * density - 0.62).astype(np.float32)
     cover = smoothstep(-0.10, 0.22, above) * smoothstep(-9, -1, inside)
-    cover = np.clip(0.62 * cover + 0.34 * shadow, 0, 0.95)
+    cover = np.clip(0.62 * cover + roots * shadow, 0, 0.95)
     sheen = np.clip(1 + 0.75 * strand + 0.18 * fbm(p, 1 / 14, seed + 155, 2), 0.3, None)
     _lay(albedo, cover, hair * sheen[:, None])
     height += cover * (0.35 * strand + 0.15)

@@ -30,7 +30,16 @@ from lipflow.capture.synthetic.contact import (
     rest_on_eye,
 )
 from lipflow.capture.synthetic.identity import Identity
-from lipflow.capture.synthetic.mouth_parts import Jaw, LashRoots, Mouth, lash_roots, lash_surface, rigid_motion
+from lipflow.capture.synthetic.mouth_parts import (
+    Jaw,
+    LashArcs,
+    Lashes,
+    Mouth,
+    grow_lashes,
+    lash_arcs,
+    lash_surface,
+    rigid_motion,
+)
 from lipflow.capture.synthetic.units import UNIT_INDEX, UNITS
 from lipflow.checks import InputError
 from lipflow.mesh import FloatArray, IntArray, Landmarks, Topology, vertex_normals
@@ -120,6 +129,7 @@ class Neutral:
     clearance: tuple[FloatArray, FloatArray]  # [n] mm of the lids' vertices over the eyeball
     upper_front: FloatArray  # [c, 2] the upper teeth's front as (x, z) mm
     lower_front: FloatArray  # [c, 3] the lower teeth's front as (x, y, z) mm, jaw closed
+    lashes: tuple[Lashes, Lashes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +152,7 @@ class HeadRig:
     lips: Opening
     lids: tuple[Opening, Opening]
     sealed: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]  # which of the lids' regions is the skin's edge
-    lash_roots: tuple[LashRoots, LashRoots]
+    lash_arcs: tuple[LashArcs, LashArcs]
     jaw: Jaw  # of the base mesh
     jaw_share: FloatArray  # [S] how far each skin vertex moves with the jaw bone
     loops: dict[str, IntArray]
@@ -185,6 +195,11 @@ class HeadRig:
         normals = vertex_normals(skin, self.skin_faces)
         bulges = np.stack([_bulge(skin, normals, name) for name in HIDDEN])
 
+        generator = np.random.default_rng([identity.seed, 0x1A5])
+        left, right = (
+            grow_lashes(skin, arcs, eye.centre, identity.lash_length, generator)
+            for arcs, eye in zip(self.lash_arcs, eyes)
+        )
         clearance = [_clearance(skin, *both) for both in zip(self.lids, eyes, self.sealed)]
         draft = Neutral(
             identity=identity,
@@ -200,6 +215,7 @@ class HeadRig:
             clearance=(clearance[0], clearance[1]),
             upper_front=mouth.front("upper")[:, [0, 2]],
             lower_front=mouth.front("lower"),
+            lashes=(left, right),
         )
         missing = self._blink_missing(draft)
         ready = replace(draft, blink_missing=missing)
@@ -239,8 +255,8 @@ class HeadRig:
             out[self.slices[name]] = eye.centre + (self.eye_directions * relief[:, None]) @ axes[k].T
         self._place_mouth(out, neutral, units, expression.tongue)
         for k, name in enumerate(("lashes_left", "lashes_right")):
-            length = neutral.identity.lash_length
-            out[self.slices[name]] = lash_surface(skin, self.lash_roots[k], neutral.eyes[k].centre, length)
+            eye = neutral.eyes[k]
+            out[self.slices[name]] = lash_surface(skin, neutral.lashes[k], eye.centre, eye.radius)
         return out
 
     def gaze_axes(self, expression: Expression) -> tuple[FloatArray, FloatArray]:
@@ -397,7 +413,7 @@ def _assemble(data: dict[str, npt.NDArray[Any]]) -> HeadRig:
         lips=Opening.around(skin, data["skin_faces"], loops["lips_margin"], LIP_REACH),
         lids=(lids[0], lids[1]),
         sealed=(sealed[0], sealed[1]),
-        lash_roots=(lash_roots(skin, loops["lash_left"]), lash_roots(skin, loops["lash_right"])),
+        lash_arcs=(lash_arcs(skin, loops["lash_left"]), lash_arcs(skin, loops["lash_right"])),
         jaw=jaw,
         jaw_share=share.astype(np.float32),
         loops=loops,

@@ -16,6 +16,15 @@ from lipflow.mesh import FloatArray, IntArray
 _SPINE = np.array([[0.0, -27.0, -66.0], [0.0, 1.0, -60.0], [0.0, 3.5, -30.0], [0.0, -5.5, -10.0]])
 _TONGUE_WIDTH, _TONGUE_THICKNESS = 19.5, 6.5
 _OVERBITE, _OVERJET = 1.6, 2.6  # mm by which the upper front edge passes below and ahead of the lower
+_UPPER_SPAN = (0.10, 0.97)  # of the upper lid that carries lashes, from the inner corner
+_SINGLES = 7  # of the separate lashes that stand on the upper lid
+_LASH_WIDTH = 0.62  # mm at the root
+_LINE = 0.6  # mm of the dark line of roots
+_OPEN, _SHUT = 0.55, 0.2  # distance of the lids in the eyeball's radius: lashes up; lashes down
+_HANGING = -0.45  # the upper lashes' lift while the eye is shut
+_OUTWARDS = 0.78  # what of a lash's reach goes away from the eyeball
+_ORBIT = 26.0  # mm around the eyeball's centre: its lids
+_BEFORE = 1.0  # mm by which lashes pass before a fold of the lid
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,28 +117,118 @@ FRONT_DEPTH = 6.0  # mm from the lips' line back to the upper front edge
 
 
 @dataclass(frozen=True, eq=False)
-class LashRoots:
-    """Where lashes grow: points along the lids as weighted pairs of skin vertices."""
+class LashArcs:
+    """The lines along the lids on which lashes grow: skin vertices, inner corner first."""
 
-    upper: tuple[IntArray, IntArray, FloatArray]  # [n + 1] first vertex, second vertex, share of the second
-    lower: tuple[IntArray, IntArray, FloatArray]  # [2 m] the feet of the lower lashes, in pairs
+    upper: IntArray
+    lower: IntArray
 
 
-def lash_roots(skin: FloatArray, loop: IntArray) -> LashRoots:
-    """Even roots along both lids, inner corner first, free of the corners."""
+Roots = tuple[IntArray, IntArray, FloatArray]  # first skin vertex, second one, share of the second
+
+
+@dataclass(frozen=True, eq=False)
+class Lashes:
+    """One eye's lashes: n upper ones that share a ribbon, then m separate ones, the first of them on the upper lid."""
+
+    upper: Roots  # [n + 1] the ribbon's edge
+    feet: Roots  # [2 m] of the separate lashes, in pairs
+    reach: FloatArray  # [n + m] mm
+    lean: FloatArray  # [n + m] sideways, away from the nose; relative to the reach
+    lift: FloatArray  # [n + m] up along the eyeball while the eye is open; relative to the reach
+
+
+def lash_arcs(skin: FloatArray, loop: IntArray) -> LashArcs:
+    """Split the loop of lash roots around an eye at its corners."""
     inner = int(np.abs(skin[loop, 0]).argmin())
     ring = np.roll(loop, -inner)
     outer = int(np.abs(skin[ring, 0]).argmax())
     one, other = ring[: outer + 1], np.r_[ring[outer:], ring[:1]][::-1]
-    if skin[one, 1].mean() < skin[other, 1].mean():
-        one, other = other, one
+    return LashArcs(one, other) if skin[one, 1].mean() > skin[other, 1].mean() else LashArcs(other, one)
+
+
+def grow_lashes(
+    skin: FloatArray, arcs: LashArcs, eye: FloatArray, length: float, generator: np.random.Generator
+) -> Lashes:
+    """Draw where and how one eye's lashes grow: fine, in small tufts, each of a length and a bend of its own.
+
+    Args:
+        skin: [S, 3] mm at rest, eyes open.
+        eye: [3] mm, the eyeball's centre.
+        length: relative.
+    """
     n, m = parts.LASH_UPPER, parts.LASH_LOWER
-    feet = np.linspace(0.22, 0.93, m)
-    half = 0.009
-    return LashRoots(
-        _along(skin, one, np.linspace(0.10, 0.97, n + 1)),
-        _along(skin, other, np.stack([feet - half, feet + half], 1).ravel()),
+    tufts = np.full(_SINGLES + 1, (n - _SINGLES) // (_SINGLES + 1))
+    tufts[generator.permutation(len(tufts))[: n - _SINGLES - int(tufts.sum())]] += 1
+    for _ in range(3):
+        a, b = generator.choice(len(tufts), 2, replace=False)
+        if tufts[a] > 1 and tufts[b] < 3:
+            tufts[a], tufts[b] = tufts[a] - 1, tufts[b] + 1
+    # between two tufts the ribbon goes on bare, and a separate lash stands there
+    bare = np.zeros(n, bool)
+    bare[(np.cumsum(tufts) + np.arange(len(tufts)))[:-1]] = True
+    start, stop = _UPPER_SPAN
+    whole = float(np.linalg.norm(np.diff(skin[arcs.upper], axis=0), axis=1).sum())
+    width = np.where(bare, 0.0, _LASH_WIDTH / whole * generator.uniform(0.8, 1.25, n))
+    gaps = generator.uniform(0.7, 1.3, _SINGLES)
+    width[bare] = (stop - start - width.sum()) * gaps / gaps.sum()
+    edge = start + np.r_[0.0, np.cumsum(width)]
+    edge[-1] = stop
+    middle = 0.5 * (edge[:-1] + edge[1:])
+
+    single = middle[bare] + width[bare] * generator.uniform(-0.18, 0.18, _SINGLES)
+    low = np.linspace(0.25, 0.93, m - _SINGLES)
+    low = low + generator.uniform(-0.3, 0.3, m - _SINGLES) * (low[1] - low[0])
+    foot = np.r_[single, low]
+    half = 0.5 * _LASH_WIDTH / whole
+    pairs = np.stack([foot - half, foot + half], 1)
+    upper_feet = _along(skin, arcs.upper, pairs[:_SINGLES].ravel())
+    lower_feet = _along(skin, arcs.lower, pairs[_SINGLES:].ravel())
+
+    at = np.r_[middle, foot]
+    s = (at - start) / (stop - start)
+    above = np.arange(n + m) < n + _SINGLES
+    varied = generator.uniform(0.78, 1.1, n + m) * np.where(generator.random(n + m) < 0.15, 0.7, 1.0)
+    long = 3.5 + 3.1 * np.sin(np.pi * np.clip(0.25 + 0.62 * s, 0, 1)) ** 2
+    reach = np.where(above, long, 1.7 + 0.7 * np.clip(s, 0, 1)) * varied * length
+    reach[:n][bare] = _LINE
+    tuft = np.repeat(np.arange(len(tufts), dtype=np.int64), tufts)
+    apart = np.zeros(n + m)
+    apart[:n][~bare] = generator.uniform(-0.1, 0.22, len(tufts))[tuft] * (np.arange(len(tuft)) - _middles(tuft))
+    lean = np.where(above, 0.45 * s - 0.17, 0.36 * s - 0.14) + apart + generator.normal(0, 0.05, n + m)
+    first, second, share = (np.concatenate(both) for both in zip(upper_feet, lower_feet))
+    ribbon, feet = _along(skin, arcs.upper, edge), (first, second, share)
+    low_lift, high_lift = _clear_of_lid(skin, _lash_roots(skin, ribbon, feet), eye)
+    lift = np.clip(np.where(above, 0.55, -0.6), low_lift, high_lift) + generator.normal(0, 0.07, n + m)
+    return Lashes(
+        ribbon,
+        feet,
+        reach.astype(np.float32),
+        lean.astype(np.float32),
+        lift.astype(np.float32),
     )
+
+
+def _clear_of_lid(
+    skin: FloatArray, roots: FloatArray, eye: FloatArray
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The lowest and the highest lift [k] at which lashes from ``roots`` [k, 3] pass before the lids' folds."""
+    out, up = _lid_frame(roots, eye)
+    side = np.cross(up, out)
+    way = skin[np.linalg.norm(skin - eye, axis=1) < _ORBIT][None] - roots[:, None]
+    ahead, above, beside = (np.einsum("kij,kj->ki", way, axis) for axis in (out, up, side))
+    near = (np.abs(beside) < 1.5) & (np.abs(above) > 0.4) & (np.abs(above) < 6) & (ahead > 0)
+    limit = np.where(near, _OUTWARDS * np.abs(above) / (ahead + _BEFORE), np.inf)
+    return (
+        np.clip(-np.where(above < 0, limit, np.inf).min(1), -0.6, -0.1),
+        np.clip(np.where(above > 0, limit, np.inf).min(1), 0.1, 0.6),
+    )
+
+
+def _middles(tuft: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """For each lash, given its tuft's number [k] in order, the middle position of that tuft [k]."""
+    count = np.bincount(tuft)
+    return (np.cumsum(count) - 0.5 * (count + 1))[tuft]
 
 
 def _along(
@@ -141,32 +240,40 @@ def _along(
     return arc[low], arc[low + 1], (at - low).astype(np.float32)
 
 
-def lash_surface(skin: FloatArray, roots: LashRoots, centre: FloatArray, length: float) -> FloatArray:
-    """Points of one eye's lashes in the order of ``parts.lash_grid``; they stand on the posed lids."""
+def lash_surface(skin: FloatArray, lashes: Lashes, eye: FloatArray, radius: float) -> FloatArray:
+    """Points of one eye's lashes in the order of ``parts.lash_grid``; they stand on the posed lids.
+
+    Args:
+        skin: [S, 3] mm, posed.
+        eye: [3] mm, the eyeball's centre.
+        radius: mm, the eyeball's.
+    """
     n, m = parts.LASH_UPPER, parts.LASH_LOWER
+    upper, feet = _place(skin, lashes.upper), _place(skin, lashes.feet).reshape(m, 2, 3)
+    root = _lash_roots(skin, lashes.upper, lashes.feet)
+    out, up = _lid_frame(root, eye)
+    # A closing lid turns its lashes down with it: they stand out from under its edge, not up along the lid.
+    gap = np.linalg.norm(upper[n // 2] - feet[_SINGLES + (m - _SINGLES) // 2].mean(0)) / radius
+    shut = np.clip((_OPEN - gap) / (_OPEN - _SHUT), 0, 1)
+    above = np.arange(n + m) < n + _SINGLES
+    down = np.where(above, shut * shut * (3 - 2 * shut), 0.0)
+    lift = lashes.lift + down * (_HANGING + 0.4 * lashes.lean - lashes.lift)
+    side = np.array([np.sign(eye[0]), 0.0, 0.0])
+    tips = root + lashes.reach[:, None] * (_OUTWARDS * out + lift[:, None] * up + lashes.lean[:, None] * side)
+    near = upper + _LINE * _lid_frame(upper, eye)[0]
+    separate = np.concatenate([feet, tips[n:, None]], 1).reshape(-1, 3)
+    return np.concatenate([upper, near, tips[:n], separate]).astype(np.float32)
 
-    def place(arc: tuple[IntArray, IntArray, FloatArray]) -> FloatArray:
-        a, b, t = arc
-        return skin[a] + t[:, None] * (skin[b] - skin[a])
 
-    upper = place(roots.upper)
-    out, up = _lid_frame(upper, centre)
-    fan = np.linspace(-0.35, 0.55, n + 1)[:, None] * _side(upper, centre)
-    s = np.linspace(0, 1, n + 1)
-    long = (3.2 + 2.9 * np.sin(np.pi * np.clip(0.25 + 0.62 * s, 0, 1)) ** 2) * length
-    near = upper + 0.45 * (0.90 * out + 0.25 * up + 0.3 * fan)
-    tip_base, tip_out, tip_up = (0.5 * (x[:-1] + x[1:]) for x in (upper, out, up))
-    reach = (0.5 * (long[:-1] + long[1:]) * (0.86 + 0.14 * np.cos(2.4 * np.arange(n))))[:, None]
-    tips = tip_base + reach * (0.78 * tip_out + 0.55 * tip_up + 0.5 * (fan[:-1] + fan[1:]) * 0.5)
+def _lash_roots(skin: FloatArray, ribbon: Roots, feet: Roots) -> FloatArray:
+    """Where each lash leaves the lid, [n + m, 3]."""
+    edge = _place(skin, ribbon)
+    return np.concatenate([0.5 * (edge[:-1] + edge[1:]), _place(skin, feet).reshape(-1, 2, 3).mean(1)])
 
-    feet = place(roots.lower).reshape(m, 2, 3)
-    foot = feet.mean(1)
-    low_out, low_up = _lid_frame(foot, centre)
-    spread = np.linspace(-0.3, 0.5, m)[:, None] * _side(foot, centre)
-    short = (1.5 + 0.4 * np.cos(3.1 * np.arange(m)))[:, None] * length
-    low_tips = foot + short * (0.72 * low_out - 0.6 * low_up + 0.4 * spread)
-    lower = np.concatenate([feet, low_tips[:, None]], 1).reshape(-1, 3)
-    return np.concatenate([upper, near, tips, lower]).astype(np.float32)
+
+def _place(skin: FloatArray, roots: Roots) -> FloatArray:
+    a, b, share = roots
+    return (skin[a] + share[:, None] * (skin[b] - skin[a])).astype(np.float32)
 
 
 def _lid_frame(points: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -175,8 +282,3 @@ def _lid_frame(points: FloatArray, centre: FloatArray) -> tuple[FloatArray, Floa
     out = out / np.linalg.norm(out, axis=1, keepdims=True)
     up = np.array([0.0, 1.0, 0.0]) - out[:, 1:2] * out
     return out, up / np.linalg.norm(up, axis=1, keepdims=True)
-
-
-def _side(points: FloatArray, centre: FloatArray) -> FloatArray:
-    """Away from the nose, as a unit direction for each point."""
-    return np.broadcast_to(np.array([np.sign(centre[0]), 0.0, 0.0]), points.shape)

@@ -23,9 +23,9 @@ _UPPER = ((8.4, 10.2, 6.0), (6.5, 9.0, 5.6), (7.5, 10.0, 7.2), (7.0, 8.4, 8.0), 
 _LOWER = ((5.3, 8.8, 5.4), (5.8, 9.0, 5.6), (6.8, 10.0, 6.8), (7.0, 8.4, 7.4), (7.0, 8.0, 7.8), (10.6, 7.4, 9.5))
 _ARCH = {"upper": (28.0, 41.0), "lower": (25.6, 38.5)}  # half width and depth of the arch's ellipse, mm
 # A crown's outline seen along its axis: mesial, three labial points, distal, lingual.
-_OUTLINE = np.array([[-1.0, 0.0], [-0.66, 0.8], [0.0, 1.0], [0.66, 0.8], [1.0, 0.0], [0.0, -1.0]])
+_OUTLINE = np.array([[-1.0, 0.2], [-0.70, 0.84], [0.0, 1.0], [0.70, 0.84], [1.0, 0.2], [0.0, -1.0]])
 _LEVELS = np.array([-0.12, 0.42, 0.8, 0.97])  # from the gum (0) to the edge (1)
-_WIDTHS = np.array([0.74, 0.95, 1.0, 0.9])
+_WIDTHS = np.array([0.86, 0.99, 1.03, 0.98])  # crowns touch: no black between them
 _BLADE = np.array([0.9, 1.0, 0.62, 0.26])  # incisors and canines taper to an edge
 _MOLAR = np.array([0.88, 1.0, 0.98, 0.72])
 
@@ -138,11 +138,11 @@ def gums(jaw: str) -> Template:
     for w, height, thick, dip in zip(ways, heights, thickness, dips):
         centre, tangent = _arch_at(half, depth, w)
         normal = _outward(centre, tangent, depth)
-        margin = height * (0.80 + 0.12 * dip)  # papillae reach between the crowns
+        margin = height * (0.82 + 0.12 * dip)  # papillae reach between the crowns
         rows = [
             (-1.15 * thick, margin + 7.0),
             (-0.98 * thick, margin + 0.5),
-            (-0.30 * thick if not dip else 0.10 * thick - 0.08 * height, margin),
+            (-0.28 * thick if not dip else 0.10 * thick - 0.08 * height, margin),
             (0.15 * thick - 0.08 * height, margin + 2.0),
             (0.08 * thick - 0.12 * height, margin + 8.0),
         ]

@@ -16,6 +16,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _CREASE = np.array([0.10, 0.17, 0.20], dtype=np.float32)  # absorbance of a full crease
 _WRAP = np.array([0.32, 0.15, 0.10], dtype=np.float32)  # how far light wraps round the terminator, by colour
+_PENUMBRA = (1.4, 1.6, 10.0)  # half a shadow's edge: mm at least, texels (a sharper one would show them), mm at most
 _FLUSH = 0.34  # haemoglobin that one standard deviation of flush adds
 
 
@@ -82,6 +83,7 @@ class Shader:
         self._lamps = towards / np.linalg.norm(towards, axis=1, keepdims=True)
         self._colours = np.array([lamp.colour for lamp in self.lighting.lamps], dtype=np.float32)
         self._axes = _frames_along(_sphere(directions))
+        self._penumbra = np.clip(_PENUMBRA[1] * appearance.spacing, _PENUMBRA[0], _PENUMBRA[2]).astype(np.float32)
         topology = appearance.topology
         self._faces = np.ascontiguousarray(topology.faces)
         self._uv, self._uv_faces = np.ascontiguousarray(topology.uv), np.ascontiguousarray(topology.uv_faces)
@@ -120,8 +122,9 @@ class Shader:
             look.texels.triangle, look.texels.barycentric, slope, position, normal, sky_normal, sky_open,
         )  # fmt: skip
         kernels.shadows(
-            position, normal, vertices, self._faces, _frames_along(lamps), centre, radius, 448, 0.8, 2.0, lit
-        )
+            position, normal, self._penumbra, vertices, self._faces, _frames_along(lamps), centre, radius, 448, 0.8,
+            2.0, lit,
+        )  # fmt: skip
         for texels, margin in zip(look.eyes, look.lid_margins):
             kernels.lid_shade(position, texels, vertices[margin], sky_open, lit)
         diffuse = np.empty((n, 3), np.float32)

@@ -186,14 +186,19 @@ def place_texels(
 
 @numba.njit(cache=True, nogil=True)
 def shadows(
-    position: Any, normal: Any, vertices: Any, faces: Any, axes: Any, centre: Any, radius: float, size: int,
-    bias: float, softness: float, out: Any,
+    position: Any, normal: Any, reach: Any, vertices: Any, faces: Any, axes: Any, centre: Any, radius: float,
+    size: int, bias: float, softness: float, out: Any,
 ) -> None:  # fmt: skip
-    """Share of each light [L] that reaches each texel, [N, L]: depth maps, softened over a ring of taps."""
+    """Share of each light [L] that reaches each texel, [N, L]: depth maps, softened over taps around each texel.
+
+    ``reach`` [N] mm is half the penumbra. The taps lie on the texel's tangent plane, so that wide ones do not shade the
+    surface by itself.
+    """
     scale = 0.5 * size / radius
     map_ = np.empty((size, size), np.float32)
     points = np.empty((vertices.shape[0], 3), np.float32)
-    reach = 1.4 * scale  # mm of penumbra
+    across = np.cos(1.0471975512 * np.arange(6))
+    along = np.sin(1.0471975512 * np.arange(6))
     for light in range(axes.shape[0]):
         axis = axes[light]
         for i in range(vertices.shape[0]):
@@ -203,6 +208,12 @@ def shadows(
             points[i, 2] = axis[2, 0] * x + axis[2, 1] * y + axis[2, 2] * z
         depth_map(points, faces, map_)
         for n in range(position.shape[0]):
+            nz = axis[2, 0] * normal[n, 0] + axis[2, 1] * normal[n, 1] + axis[2, 2] * normal[n, 2]
+            if nz < -0.35:  # turned away further than light wraps
+                out[n, light] = 0.0
+                continue
+            nx = axis[0, 0] * normal[n, 0] + axis[0, 1] * normal[n, 1] + axis[0, 2] * normal[n, 2]
+            ny = axis[1, 0] * normal[n, 0] + axis[1, 1] * normal[n, 1] + axis[1, 2] * normal[n, 2]
             lift = 0.8
             x = position[n, 0] + lift * normal[n, 0] - centre[0]
             y = position[n, 1] + lift * normal[n, 1] - centre[1]
@@ -210,10 +221,13 @@ def shadows(
             height = axis[2, 0] * x + axis[2, 1] * y + axis[2, 2] * z
             column = 0.5 * size + scale * (axis[0, 0] * x + axis[0, 1] * y + axis[0, 2] * z)
             row = 0.5 * size + scale * (axis[1, 0] * x + axis[1, 1] * y + axis[1, 2] * z)
+            steep = -1.0 / max(nz, 0.35) if nz > 0.0 else 0.0
             lit = 2.0 * _lit(map_, column, row, height, bias, softness)
             for tap in range(6):
-                angle = 1.0471975512 * tap
-                lit += _lit(map_, column + reach * np.cos(angle), row + reach * np.sin(angle), height, bias, softness)
+                away = reach[n] if tap % 2 == 0 else 0.6 * reach[n]
+                dx, dy = away * across[tap], away * along[tap]
+                plane = height + steep * (nx * dx + ny * dy)
+                lit += _lit(map_, column + scale * dx, row + scale * dy, plane, bias, softness)
             out[n, light] = lit / 8.0
 
 

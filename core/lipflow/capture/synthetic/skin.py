@@ -162,7 +162,7 @@ def paint_skin(samples: SkinSamples, style: Style, seed: int) -> tuple[Surface, 
     albedo = albedo + zone.mouth_inside[:, None] * (mucosa - albedo)
     # Lid margins: pinker, with the dark line of the lash roots above (the upper lid's is the stronger).
     margin = smoothstep(0.45, 0.95, samples.eyelids)
-    albedo = albedo * np.exp(-margin[:, None] * np.array([0.10, 0.34, 0.30], dtype=np.float32))
+    albedo = albedo * np.exp(-margin[:, None] * np.array([0.16, 0.28, 0.26], dtype=np.float32))
 
     height = 0.042 * fbm(p, 1 / 1.9, seed + 40, 3) + 0.024 * grain - 0.075 * pores - 0.13 * crease
     height = height * (1 - 0.7 * zone.mouth_inside)
