@@ -209,29 +209,28 @@ def journey_headset(studio: Studio, report: Report, images: Sequence[Path], seco
     settle(0.5)
     report.picture(studio, "headset-2-guess")
     rates: list[float] = []
-    session.start_fit()
-    settle(0.3)
+
+    def note(fit: FitUpdate | None) -> None:
+        if fit is not None and fit.iterations_per_s > 0:
+            rates.append(fit.iterations_per_s)
+
+    session.fit_changed.connect(note)
     studio.heartbeat.start()
-    watch = QTimer(interval=100)
-    watch.timeout.connect(lambda: rates.append(_rate(studio)))
-    watch.start()
-    settle(0.4 * seconds)
+    session.start_fit()
+    settle(0.1 * seconds)
     canvas = window.head.canvas
     centre = QPointF(canvas.rect().center())
     drag(canvas, line(centre, QPointF(-110.0, 10.0), 45))
     release(canvas, centre + QPointF(-110.0, 10.0))
-    settle(0.2 * seconds)
     stall = studio.heartbeat.stop()
-    watch.stop()
     report.picture(studio, DURING_FIT)
     until(lambda: session.status in ENDED, "the headset fit", 180.0)
+    session.fit_changed.disconnect(note)
     session.view_from("front")
     settle(0.5)
     report.picture(studio, "headset-4-after")
     report.metrics |= {
-        "hmc_fit_iterations_per_s": round(statistics.median(rate for rate in rates if rate > 0), 1)
-        if any(rates)
-        else None,
+        "hmc_fit_iterations_per_s": round(statistics.median(rates), 1) if rates else None,
         "headset_ui_stall_ms": stall,
     }
 
@@ -323,11 +322,6 @@ def _lowest_of_lips(info: AvatarInfo) -> int:
     """The landmark at the bottom of the lips; of the face, where no group is called so."""
     members = info.landmarks.groups.get("lips", tuple(range(len(info.landmarks.ids))))
     return max(members, key=lambda i: float(info.keypoints[i, 1]))
-
-
-def _rate(studio: Studio) -> float:
-    fit = studio.session.fit
-    return fit.iterations_per_s if fit is not None and studio.session.status is Status.RUNNING else 0.0
 
 
 def _photo(avatar: Avatar) -> tuple[int, int]:
