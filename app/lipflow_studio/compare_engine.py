@@ -23,7 +23,7 @@ from lipflow.observations import KeypointObservation, Observation
 from lipflow_studio.capture_work import FigureRequest, Figures, Truth, judge
 from lipflow_studio.comparison import LIVE, PRIORS, ComparisonUpdate, Record, Standing
 from lipflow_studio.document import AvatarInfo, ByteArray, FitUpdate, FloatArray, Picture, Shape, Source
-from lipflow_studio.dragging import DraggedKeypoints
+from lipflow_studio.dragging import DraggedKeypoints, following
 from lipflow_studio.engine import FitRequest, decode_shape, live_fit
 from lipflow_studio.workers import Failure, Waiting
 
@@ -53,6 +53,7 @@ class Task:
     config: FitConfig  # the session's; each contender has its own prior
     truth: Truth | None
     serial: int
+    face: FloatArray | None = None  # [136, 2] the open avatar's landmarks at present
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +164,11 @@ class _Fit:
         config = config_for(self._entrant, task)
         self._words = _words(self._entrant, config)
         start = _neutral(self._entrant, config) if restart else None
+        observation = task.observation
+        if task.face is not None:  # else a fit that begins would show the prior a face that points are torn out of
+            observation = following(observation, torch.from_numpy(task.face))
         self._message = FitRequest(
-            task.observation, task.source, config, z=start, restart=restart and start is None, serial=task.serial
+            observation, task.source, config, z=start, restart=restart and start is None, serial=task.serial
         )
         self._base = 0 if restart or self.record is None else self._base + self.record.iteration
         self._seconds, self._timed, self._error = 0.0, 0, np.nan

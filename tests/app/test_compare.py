@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +26,12 @@ from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
 from lipflow.mesh import Landmarks
 from lipflow.observations import FrontalObservation, HmcObservation
-from lipflow_studio import script
+from lipflow_studio import compare_engine, script
 from lipflow_studio.capture_work import Truth
 from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare, config_for
 from lipflow_studio.comparison import LIVE, CompareOptions, ComparisonUpdate, Contender, best_of, titles_of
 from lipflow_studio.document import Document, Source
-from lipflow_studio.engine import describe
+from lipflow_studio.engine import FitRequest, describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.observing import observation_of
 from lipflow_studio.opening import avatar_name
@@ -286,6 +286,27 @@ def test_all_take_the_same_iterations_in_turns(kpt_avatar: Avatar, task: Task) -
     again = settled(run, CompareRequest(restart=True))
     np.testing.assert_array_equal(again[-1].standings[0].record.z, said[-1].standings[0].record.z)
     run.close()
+
+
+def test_one_that_begins_sees_dragged_keypoints_as_the_open_avatar_does(
+    kpt_avatar: Avatar, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The followers of a drag stand where its face has them, not where they stood before it."""
+    heard: list[FitRequest | None] = []
+
+    def noting(*_: object) -> Generator[Waiting, FitRequest | None, None]:
+        while True:
+            heard.append((yield Waiting()))
+
+    monkeypatch.setattr(compare_engine, "live_fit", noting)
+    info = describe(kpt_avatar, "tiny")
+    run = compare([Entrant(kpt_avatar, info, "own")], VIEW)
+    next(run)
+    face = info.keypoints + np.float32(0.01)
+    run.send(CompareRequest(replace(task, face=face), restart=True))
+    seen, pinned = heard[-1].observation.seen.numpy(), heard[-1].observation.pinned.numpy()
+    np.testing.assert_allclose(seen[~pinned], face[~pinned])
+    np.testing.assert_array_equal(seen[pinned], task.observation.keypoints.numpy()[pinned])
 
 
 def test_past_iterations_are_decoded_when_they_are_looked_at(kpt_avatar: Avatar, task: Task) -> None:

@@ -363,7 +363,8 @@ class Compare(Part):
         # Images are another face: the prior's guess comes first. Keypoints are dragged, and a sequence goes on.
         another = given[0] is not self._given[0] or (given[1] is not self._given[1] and not captures.playing)
         self._serial += not same
-        task = Task(observation, document.source, document.config, captures.truth_of_observation, self._serial)
+        face = None if session.picture is None else session.picture.shape.keypoints
+        task = Task(observation, document.source, document.config, captures.truth_of_observation, self._serial, face)
         if another:
             self._put_at(LIVE)
         self._given = given
