@@ -330,8 +330,8 @@ def image_energy(rendered: Tensor, image: Tensor, visible: Tensor, noise: float,
     n = h·w / patch² independent measurements, not h·w: the energy is ``½ n · mean((rendered − image)² / σ²)`` over
     the visible pixels. As a mean, it does not reward a code for showing less of the face. Returns [...].
     """
-    squared = ((rendered - image).square() * visible.unsqueeze(-3)).sum((-1, -2, -3))
-    mean = squared / (rendered.shape[-3] * visible.sum((-1, -2)).clamp_min(1.0))
+    off = (rendered - image) * visible.sqrt().unsqueeze(-3)
+    mean = (off * off).sum((-1, -2, -3)) / (rendered.shape[-3] * visible.sum((-1, -2)).clamp_min(1.0))
     measurements = image.shape[-1] * image.shape[-2] / patch**2
     return 0.5 * measurements / noise**2 * mean
 

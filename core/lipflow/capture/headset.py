@@ -60,8 +60,9 @@ class HeadsetAugmentation:
 
 
 def hmc_tone(rgb: Tensor) -> Tensor:
-    """Linear RGB [B, 3, h, w] as a headset's grey picture [B, h, w]: the root of the mean of the channels."""
-    return rgb.mean(dim=1).clamp_min(1e-6).sqrt()  # the clamp keeps the root's gradient finite in the background
+    """Linear RGB [B, 3, h, w], or its mean [B, 1, h, w], in a headset's grey [B, h, w]: the root of the mean."""
+    mean = rgb[:, 0] if rgb.shape[1] == 1 else rgb.mean(dim=1)
+    return mean.clamp_min(1e-6).sqrt()  # the clamp keeps the root's gradient finite in the background
 
 
 def headset_cameras(
