@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -263,6 +262,17 @@ def test_lbfgs_reaches_in_half_of_the_evaluations_what_adam_does():
     assert lbfgs[-1].energy < adam[-1].energy
 
 
+def test_of_a_converged_headset_fit_the_prior_can_still_be_taken_away():
+    """Renders are rough where triangles are narrow: L-BFGS must not be caught there."""
+    avatar = Avatar.load(find_avatar("lip-flow-hmc"))
+    images = load_hmc([assets_folder() / "demo" / f"{n}.png" for n in ("mouth", "left", "right")], (240, 320))
+    observation = HmcObservation.for_avatar(avatar, images)
+    sure = FitConfig(optimiser="lbfgs", iterations=60)
+    end = run(avatar, observation, sure)[-1]
+    free = run(avatar, observation, replace(sure, likelihood=False, iterations=30), z0=end.z)
+    assert free[-1].energy < 0.95 * free[0].energy
+
+
 def test_lbfgs_starts_at_the_very_code_that_it_is_given():
     avatar, z = made("flow-hmc"), code(3)
     start = next(fit(avatar, headset_of(avatar, code(1)), FitConfig(optimiser="lbfgs"), z0=z))
@@ -270,11 +280,11 @@ def test_lbfgs_starts_at_the_very_code_that_it_is_given():
 
 
 @pytest.mark.parametrize("space", ["z", "u"])
-def test_lbfgs_never_rises_and_ends_where_levenberg_marquardt_does(avatar, space):
+def test_lbfgs_ends_where_levenberg_marquardt_does_and_with_the_best_code_that_it_saw(avatar, space):
     observation, sure = keypoints_of(avatar, code(1)), config_for(avatar, replace(LM, space=space))
     states = run(avatar, observation, replace(sure, optimiser="lbfgs", iterations=400, tolerance=1e-6))
     energies = [state.energy for state in states]
-    assert all(after <= before for before, after in pairwise(energies))
+    assert energies[-1] == min(energies)
     assert energies[-1] == pytest.approx(run(avatar, observation, sure)[-1].energy, rel=0.02, abs=0.2)
 
 

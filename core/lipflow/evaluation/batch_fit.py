@@ -233,12 +233,12 @@ class _BatchLbfgs:
 
     @property
     def best(self) -> Tensor:
-        """[B, Z]: a step is only taken where the energy falls."""
-        return torch.from_numpy(self._descent.unknown).to(self._like)
+        """[B, Z] where the energy was lowest."""
+        return torch.from_numpy(self._descent.best).to(self._like)
 
     @property
     def best_energy(self) -> Tensor:
-        return torch.from_numpy(self._descent.energy).to(self._like.device)
+        return torch.from_numpy(self._descent.best_energy).to(self._like.device)
 
     @property
     def converged(self) -> Tensor:

@@ -28,23 +28,28 @@ class Descent:
 
     The unknowns are whitened codes: a first step, before any curvature is known, is then of a sensible length. All of
     it is in numpy: at a code's size torch's calls take four times as long.
+
+    Renders are rough where triangles are narrower than a pixel (lashes): the energy jumps by more than a short step
+    lowers it. So a step may end a little above the best place that was seen; one that must fall soon finds none.
     """
 
     PAIRS = 10  # steps that are remembered
     FIRST = 1.0  # length of a step that no memory scales, at most: one standard deviation
-    ENOUGH = 1e-4  # share of what the slope promises by which the energy must fall (Armijo)
+    ENOUGH = 1e-4  # share of what the slope promises by which the energy must fall (Armijo), or else end below the
+    # best one with the tolerance's share of it added
     SHORTER = 0.1, 0.5  # a length that failed is multiplied by the parabola's choice, between these
     LEAST = 1e-3  # length; below, the memory is at fault
     ANEW = 0.1  # length of the first step after the memory was at fault
-    WINDOW = 10  # evaluations; converged if they lowered the energy by less than the tolerance
+    WINDOW = 20  # evaluations; converged if they lowered the best energy by less than the tolerance
 
     def __init__(self, evaluate: Evaluate, unknown: Array, tolerance: float) -> None:
         self._evaluate, self._tolerance = evaluate, tolerance
         rows = np.arange(len(unknown))
         self.unknown = unknown.copy()  # [B, Z]
         self.energy, self.gradient = evaluate(unknown, rows)  # [B], [B, Z]
+        self.best, self.best_energy = self.unknown.copy(), self.energy.copy()
         self.converged = np.zeros(len(rows), dtype=bool)
-        # Newest last; the first of the energies is of so many evaluations ago.
+        # Newest last; the first of the best energies is of so many evaluations ago.
         self._steps, self._turns = (np.zeros((self.PAIRS, *unknown.shape), unknown.dtype) for _ in range(2))
         self._inverse = np.zeros((self.PAIRS, len(rows)))  # 1 / (step · turn); 0 where nothing is remembered
         self._before = np.full((self.WINDOW, len(rows)), np.inf)
@@ -54,20 +59,23 @@ class Descent:
 
     def step(self, rows: Index) -> npt.NDArray[np.bool_]:
         """Try one length of some rows' way; whether each of them moved, [N]."""
-        self._push(self._before, rows, self.energy[rows])
+        best = self.best_energy[rows]
+        self._push(self._before, rows, best)
         way, length = self._way[rows], self._length[rows]
         trial = self.unknown[rows] + (length[:, None] * way).astype(way.dtype)
         energy, gradient = self._evaluate(trial, rows)
         promised = length * _dot(self.gradient[rows], way)  # the slope's, below 0
         rise = energy - self.energy[rows]
-        taken = (rise <= self.ENOUGH * promised) & np.isfinite(gradient).all(-1)  # False for NaN
+        bearable = best + self._tolerance * np.abs(best).clip(1.0)
+        taken = (rise <= self.ENOUGH * promised) | (energy < bearable)  # False for NaN
+        taken &= np.isfinite(gradient).all(-1)
         self._take(rows[taken], trial[taken], energy[taken], gradient[taken])
         if not taken.all():
             with np.errstate(invalid="ignore"):  # where the energy is no number
                 lowest = np.nan_to_num(-0.5 * promised / (rise - promised))  # of the parabola through both
             self._shorten(rows[~taken], lowest.clip(*self.SHORTER)[~taken])
-        fall = self._before[0, rows] - self.energy[rows]
-        self.converged[rows] |= fall < self._tolerance * np.abs(self.energy[rows]).clip(1.0)
+        fall = self._before[0, rows] - self.best_energy[rows]
+        self.converged[rows] |= fall < self._tolerance * np.abs(self.best_energy[rows]).clip(1.0)
         return taken
 
     def _take(self, rows: Index, unknown: Array, energy: Array, gradient: Array) -> None:
@@ -78,6 +86,8 @@ class Descent:
             self._push(kept, rows[bowl], new[bowl])
         self._push(self._inverse, rows[bowl], 1 / along[bowl])
         self.unknown[rows], self.energy[rows], self.gradient[rows] = unknown, energy, gradient
+        better = energy < self.best_energy[rows]
+        self.best[rows[better]], self.best_energy[rows[better]] = unknown[better], energy[better]
         self._length[rows] = 1.0
         self._aim(rows)
 
@@ -121,6 +131,7 @@ class Lbfgs:
     """L-BFGS on one code's whitened form, whatever the space of its density."""
 
     _tried: Point  # what was evaluated last
+    _best: Point
 
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self._start_at(problem, z, config)
@@ -130,7 +141,8 @@ class Lbfgs:
         self._start_at(problem, self.point.z, config)
 
     def settle(self) -> None:
-        """Nothing to do: a step is only taken where the energy falls."""
+        """Take the best point: a step may rise a little."""
+        self.point = self._best
 
     def _start_at(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
         self.problem, self.converged = problem, False
@@ -138,6 +150,7 @@ class Lbfgs:
             w, _ = problem.whiten(z.detach()[None])
         self._descent = Descent(self._evaluate, w.cpu().numpy(), config.tolerance)
         self.point = replace(self._tried, z=z.detach())  # what was given, where whitened and back rounding moves it
+        self._best = self.point
 
     def gradient(self) -> Tensor:
         return torch.from_numpy(self._descent.gradient[0]).to(self.problem.mu)
@@ -145,6 +158,7 @@ class Lbfgs:
     def step(self) -> None:
         if self._descent.step(np.zeros(1, dtype=int))[0]:
             self.point = self._tried
+            self._best = min(self._best, self.point, key=lambda point: point.energy)
         self.converged = bool(self._descent.converged[0])
 
     def _evaluate(self, unknown: Array, _: Index) -> tuple[Array, Array]:
