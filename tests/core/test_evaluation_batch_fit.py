@@ -122,21 +122,6 @@ def test_an_energy_that_is_not_finite_is_not_taken(optimiser: Literal["adam", "l
     assert (together.z[1] <= 1.0).all()
 
 
-def test_lbfgs_gets_over_roughness_that_no_gradient_tells() -> None:
-    avatar = random_avatar(tiny_config(*AVATARS["standard-normal"]))
-
-    class Rough(Pull):
-        def compare(self, avatar: Avatar, z: torch.Tensor) -> Comparison:
-            bumps = 0.3 * torch.sin(1e4 * z.detach()).sum(-1)
-            return Comparison(1000 + super().compare(avatar, z).energy + bumps, {})
-
-    code = torch.linspace(-3.0, 3.0, avatar.config.latent)
-    rough = Rough(code, torch.linspace(0.05, 0.5, avatar.config.latent))
-    config = replace(SHORT, optimiser="lbfgs", iterations=100, likelihood=False, tolerance=1e-3)
-    (z,) = fit_batch(avatar, Pulls((rough,)), None, 1, config).z
-    assert float(super(Rough, rough).compare(avatar, z[None]).energy) < 3.0
-
-
 def test_photographs_are_fitted_each_from_its_own_camera(avatar: Avatar) -> None:
     z = torch.randn(COUNT, avatar.config.latent, generator=torch.Generator().manual_seed(1))
     cameras = Camera.stack(
