@@ -294,7 +294,8 @@ class _Reader:
         assert camera is not None  # an avatar that is open has one
         points = request.capture.vertices(request.id)[landmarks.index]
         given = camera.to("cpu").project_normalised(points).clamp(0, 1).numpy().astype(np.float32)
-        return KeypointSet(given, np.full(len(given), SEEN, np.float32))
+        frame = CaptureFrame(request.recipe.capture, request.id.segment, request.id.number)
+        return KeypointSet(given, np.full(len(given), SEEN, np.float32), frame)
 
     def photo(self, request: FrameRequest) -> FrontalImage:
         name = _photographer(request)

@@ -95,6 +95,7 @@ class KeypointSet:
 
     given: FloatArray  # [L, 2] in [0, 1]
     strength: FloatArray  # [L] weight of those that are pinned, 0 of the others
+    frame: CaptureFrame | None = None  # whose landmarks they were, before any was dragged
 
     @property
     def pinned(self) -> BoolArray:
@@ -111,7 +112,7 @@ class KeypointSet:
         for index, position in points.items():
             given[index] = np.clip(position, 0.0, 1.0)
             strengths[index] = strength or self.strength[index] or PULL
-        return KeypointSet(given, strengths)
+        return replace(self, given=given, strength=strengths)
 
     def released(self, indices: frozenset[int]) -> KeypointSet:
         """Points that are pinned no more."""
@@ -204,6 +205,15 @@ class Document:
     def config(self) -> FitConfig | None:
         """How the present source is fitted to."""
         return self.configs.get(self.source)
+
+    @property
+    def frame(self) -> CaptureFrame | None:
+        """The capture's frame that is fitted to, if it is one: keypoints that were dragged since still are."""
+        if self.source is Source.HEADSET:
+            recipe = None if self.headset is None else self.headset.recipe
+            return None if recipe is None else CaptureFrame(recipe.capture, recipe.segment, recipe.number)
+        given = self.keypoints if self.source is Source.KEYPOINTS else self.frontal
+        return None if given is None else given.frame
 
     @property
     def pictures(self) -> tuple[FloatArray, ...]:

@@ -118,6 +118,7 @@ def write(path: Path, saved: SavedSession) -> None:
         arrays["frontal"] = _bytes_where_exact(document.frontal.image)
     recipe = None if document.headset is None else document.headset.recipe
     frame = None if document.frontal is None else document.frontal.frame
+    of = document.keypoints.frame
     parts: dict[str, dict[str, Any]] = {}
     for name, values in saved.parts.items():
         arrays |= {f"parts/{name}/{k}": v for k, v in values.items() if isinstance(v, np.ndarray)}
@@ -131,6 +132,7 @@ def write(path: Path, saved: SavedSession) -> None:
         "hold": document.hold,
         "frontal": None if document.frontal is None else _frontal_body(document.frontal),
         "frame": None if frame is None else to_json(frame),  # that the frontal image is a photo of
+        "keypoints": None if of is None else to_json(of),  # the frame that the keypoints were of
         "headset": None if document.headset is None else list(document.headset.names),
         "recipe": None if recipe is None else to_json(recipe),
         "camera": to_json(saved.camera),
@@ -158,7 +160,9 @@ def read(path: Path) -> SavedSession:
         return take(tensors, name, shape, torch.float32, what).numpy().copy()
 
     given, code = array("given", (None, 2)), array("code", (None,))
-    keypoints = KeypointSet(given, array("strength", (len(given),)))
+    of = body.get("keypoints")
+    frame = None if of is None else from_json(CaptureFrame, of, what=f"{what}: keypoints")
+    keypoints = KeypointSet(given, array("strength", (len(given),)), frame)
     if min(given.min(initial=0), keypoints.strength.min(initial=0)) < 0 or given.max(initial=0) > 1:
         raise InputError(f"{what}: keypoints", expected="positions in [0, 1], weights of at least 0", got="others")
     names, photograph = body.get("headset"), body.get("frontal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lipflow.camera import Camera
 from lipflow.capture import FrameId
 from lipflow.checks import InputError
 from lipflow_studio.capture_work import Truth
+from lipflow_studio.document import CaptureFrame
 from lipflow_studio.heat import Heat
 from lipflow_studio.look import Look
 from lipflow_studio.orbit import through
@@ -112,13 +114,19 @@ def a_truth(vertices: np.ndarray) -> Truth:
     return Truth(FrameId("E001_Neutral", 12), vertices, photo, None, camera, "front", 1)
 
 
+def put_frame(session: Session) -> None:
+    """What is fitted is that truth's frame."""
+    session.part(Captures).frame = FrameId("E001_Neutral", 12)
+    session.edit("load", keypoints=replace(session.keypoints, frame=CaptureFrame("", "E001_Neutral", 12)))
+
+
 def test_the_error_is_the_distance_to_the_truth(qtbot: QtBot, head: HeadView, appearance: Appearance) -> None:
     session, captures = appearance.session, appearance.session.part(Captures)
     appearance.set_mode("error")
     assert appearance.heat == NO_TRUTH
     vertices = session.picture.shape.vertices
     without = picture_of(head)
-    captures._given = session.keypoints  # what is fitted is this frame's
+    put_frame(session)
     captures.truth = a_truth(vertices + np.float32([3, 0, 4]))
     captures.truth_changed.emit(captures.truth)
     assert appearance.heat.values == pytest.approx(np.full(len(vertices), 5.0), abs=1e-3)
@@ -136,7 +144,8 @@ def test_the_error_is_not_told_of_another_observation(qtbot: QtBot, head: HeadVi
     """Keypoints that were opened after a frame are not compared with it."""
     session = head._session
     appearance, captures = session.part(Appearance), session.part(Captures)
-    captures._given, captures.truth = session.keypoints, a_truth(session.picture.shape.vertices + 1)
+    put_frame(session)
+    captures.truth = a_truth(session.picture.shape.vertices + 1)
     captures.truth_changed.emit(captures.truth)
     appearance.set_mode("error")
     assert isinstance(appearance.heat, Heat)

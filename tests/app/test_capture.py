@@ -247,6 +247,31 @@ class TestFrames:
         assert session.fit_config.prior == "standard-normal"
         assert session.problem is None
 
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_undo_brings_the_frame_before_and_its_truth_back(
+        self, qtbot: QtBot, session: Session, root: Path, kind: str
+    ) -> None:
+        captures = opened(qtbot, session, root)
+        captures.set_kind(kind)
+        ids = first(captures, 1), first(captures, 2)
+        for id in ids:
+            load(qtbot, captures, id)
+            wait_for(qtbot, lambda id=id: captures.truth_of_observation is not None and captures.truth.id == id)
+        session.undo()
+        assert captures.truth_of_observation is None  # until it is read, no figure is of another frame
+        wait_for(qtbot, lambda: captures.truth_of_observation is not None)
+        assert captures.frame == captures.truth.id == ids[0]
+        session.undo()
+        assert captures.truth_of_observation is None  # nothing is fitted to
+
+    def test_keypoints_that_drove_its_photo_are_the_frames(self, qtbot: QtBot, session: Session, root: Path) -> None:
+        captures = opened(qtbot, session, root)
+        captures.set_kind("frontal")
+        load(qtbot, captures, first(captures, 1))
+        wait_for(qtbot, lambda: captures.truth_of_observation is not None)
+        session.set_source("KEYPOINTS")
+        assert captures.truth_of_observation is captures.truth
+
     def test_a_large_photo_and_its_camera_are_made_smaller_together(self, captures: Captures) -> None:
         id = first(captures)
         request = captures.request("frontal", HeadsetRecipe("", id.segment, id.number))

@@ -124,7 +124,7 @@ def reset_keypoints(session: Session, selected: bool = False) -> None:
     given, strength = keypoints.given.copy(), keypoints.strength.copy()
     given[indices], strength[indices] = info.keypoints[indices], 0.0
     text = f"reset of {called(session, indices) if selected else 'all keypoints'}"
-    after = KeypointSet(given, strength)
+    after = KeypointSet(given, strength, keypoints.frame if selected else None)
     if after == KeypointSet.at_rest(info.keypoints):
         session.edit(text, keypoints=after, source=Source.KEYPOINTS, code=info.start.copy())
     else:

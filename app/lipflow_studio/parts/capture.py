@@ -30,7 +30,6 @@ from lipflow_studio.document import (
     CaptureFrame,
     HeadsetImages,
     HeadsetRecipe,
-    KeypointSet,
     Source,
 )
 from lipflow_studio.judging import Judge
@@ -102,10 +101,9 @@ class Captures(Part):
         self._given: object = None  # the document's observation that is this frame's
         self._beside: tuple[object, ...] = ()  # and what drives the prior beside it
         self._returning: FrameId | None = None  # that a reopened session was at
-        self._returns_given = True  # and its observation was that frame's
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
-        session.opened.connect(lambda kind, _: self._leave_frame() if kind == "keypoints" else None)
+        session.opened.connect(lambda kind, _: self.truth_changed.emit(self.truth) if kind == "keypoints" else None)
         session.avatar_changed.connect(self._suit)
 
     # Commands
@@ -250,8 +248,8 @@ class Captures(Part):
     def saved(self) -> Mapping[str, Any]:
         if self.info is None:
             return {}
-        id, given = self.frame, self._is_of_frame()
-        frame = {} if id is None else {"segment": id.segment, "number": id.number, "given": given}
+        id = self.frame
+        frame = {} if id is None else {"segment": id.segment, "number": id.number}
         return {"root": self._folder, "kind": self.kind, **frame}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -270,7 +268,6 @@ class Captures(Part):
         self.set_kind(kind)
         if isinstance(segment, str) and isinstance(number, int):
             self._returning = FrameId(segment, number)
-            self._returns_given = saved.get("given", True) is True  # files of before do not say
         self.open(root)
 
     def close(self) -> bool:
@@ -362,6 +359,7 @@ class Captures(Part):
         if self._check is not None:
             self._take_check(self._check)
         self._playback.tick()
+        self._follow(self.session.document.frame)
         self._judge.look(self.truth_of_observation)
 
     def _recover(self) -> None:
@@ -385,16 +383,18 @@ class Captures(Part):
                 self._ask(loaded.id)  # the one before was made otherwise meanwhile
                 return
         self._wanted = None
+        returns = self._returning == loaded.id
         if loaded.error is not None:
             self._stop_playing()
             session.report(loaded.error)
+            if returns:
+                self._returning = None
+                self._put_frame(loaded.id)  # which is not asked for again
+                self._put_truth(None)
             return
         self._put_frame(loaded.id)
-        returns = self._returning == loaded.id
         if returns:
             self._returning = None
-            observation = next(getattr(session, k.field) for k in KINDS.values() if k.source is session.source)
-            self._given = observation if self._returns_given else None
         self._put_truth(loaded.truth)
         self._loaded_at = time.monotonic()
         if returns:
@@ -418,22 +418,20 @@ class Captures(Part):
             self._ask(following)
         return following is not None
 
-    def _leave_frame(self) -> None:
-        """Keypoints of a file are not the frame's, whatever was loaded before them."""
-        self._given = None
-        self.truth_changed.emit(self.truth)
+    def _follow(self, fitted: CaptureFrame | None) -> None:
+        """Undo may have put another frame of this capture back: then that is the one, and its truth is read."""
+        if self._frames is None or self._wanted is not None or fitted is None or fitted.capture != self._folder:
+            return
+        id = FrameId(fitted.segment, fitted.number)
+        if id != self.frame:
+            self._returning = id
+            self._ask(id)
+            self.truth_changed.emit(self.truth)  # which is not of what is fitted
 
     def _is_of_frame(self) -> bool:
-        """Whether what is fitted is still this frame: keypoints that were dragged since are, other images are not."""
-        session = self.session
-        if session.source is Source.KEYPOINTS:
-            return isinstance(self._given, KeypointSet)
-        if session.source is Source.FRONTAL:
-            return session.frontal is self._given
-        recipe = None if session.headset is None else session.headset.recipe
-        if recipe is None:
-            return session.headset is self._given
-        return self.offers(recipe) and recipe.frame == self.frame
+        """Whether what is fitted is this frame."""
+        fitted, id = self.session.document.frame, self.frame
+        return fitted is not None and id is not None and fitted == CaptureFrame(self._folder, id.segment, id.number)
 
     def _take_opened(self, worker: Worker[None, tuple[str, MultifaceCapture, CaptureInfo]]) -> None:
         done, opened, failure = _result(worker)
