@@ -262,6 +262,11 @@ class Session(QObject):
         do = functools.partial(self._change, restart=restart)
         self.recording.edit()
         self.undo_stack.push(Edit(text, self.present(), after, do=do, put=self._put, now=self.present, gesture=gesture))
+        self.tell_prior(before)
+
+    def tell_prior(self, before: Document) -> None:
+        """What the fit's prior is, where the edit or the undo since ``before`` changed that."""
+        after = self.document
         words, another = prior_in_words(after), after.source is not before.source
         if (after.source is Source.FRONTAL or not has_prior(after)) and (another or words != prior_in_words(before)):
             self.told.emit(words)

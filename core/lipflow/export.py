@@ -21,7 +21,7 @@ from lipflow.checks import InputError, check_shape
 from lipflow.colour import to_picture
 from lipflow.files import filling, replacing, write_json
 from lipflow.fitting import FitConfig, FitState
-from lipflow.mesh import Topology
+from lipflow.mesh import Topology, vertex_normals
 from lipflow.observations import HmcObservation, KeypointObservation, Observation, render_views
 
 Picture = npt.NDArray[np.uint8]
@@ -71,7 +71,8 @@ def export_mesh(path: Path, topology: Topology, vertices: npt.NDArray[np.float32
         )
         visual = trimesh.visual.TextureVisuals(uv=split.uv, material=material)
         unit = 1e-3
-    mesh = trimesh.Trimesh(unit * vertices[split.vertex], split.faces, process=False)
+    normals = vertex_normals(vertices, topology.faces)[split.vertex]  # without, viewers show facets
+    mesh = trimesh.Trimesh(unit * vertices[split.vertex], split.faces, vertex_normals=normals, process=False)
     mesh.visual = visual
     with replacing(path) as beside:
         mesh.export(beside, file_type=suffix[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QTreeWidgetItem
 from pytestqt.qtbot import QtBot
 
@@ -478,6 +478,16 @@ class TestThePanel:
         wait_for(qtbot, lambda: captures.frame == first(captures, 3))
         assert panel.timeline.place.text() == "1/2"
 
+    def test_a_click_beside_the_sliders_handle_goes_there(
+        self, qtbot: QtBot, panel: CapturePanel, captures: Captures
+    ) -> None:
+        slider, sought = panel.timeline.slider, []
+        panel.timeline.show_place(0, 11)
+        panel.timeline.sought.disconnect()
+        panel.timeline.sought.connect(lambda place, _: sought.append(place))
+        qtbot.mouseClick(slider, Qt.MouseButton.LeftButton, pos=QPoint(round(0.4 * slider.width()), 5))
+        assert sought == [4]
+
     def test_the_kind_is_bound_both_ways(self, panel: CapturePanel, captures: Captures) -> None:
         panel.kind.setCurrentIndex(1)
         panel.kind.activated.emit(1)
@@ -556,10 +566,11 @@ def test_a_session_brings_capture_frame_and_truth_back(qtbot: QtBot, captures: C
     load(qtbot, captures, first(captures, 4))
     kept, session = captures.saved(), captures.session
     session.pause_fit()
-    document, steps = session.document, session.undo_stack.count()
+    document, steps, recorded = session.document, session.undo_stack.count(), list(session.recorded)
     captures.restore({})
     assert (captures.frame, captures.truth) == (None, None)
     captures.restore(kept)
+    assert list(session.recorded) == recorded  # a script that opens the session would open the capture twice
     wait_for(qtbot, lambda: captures.truth is not None)
     assert captures.frame == first(captures, 4)
     assert captures.kind == kind

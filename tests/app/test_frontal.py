@@ -139,6 +139,7 @@ def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
     assert told[-1] == "No keypoint is pinned to drive the prior: fitted under N(0, I)"
     opened.undo(), opened.undo()
     assert opened.fit_config.prior == "avatar"
+    assert told[-1] == "Fitted under the prior of tiny-kpt, driven by the keypoints"  # not what was undone
     assert opened.problem is None
 
 

@@ -15,7 +15,7 @@ from lipflow import export
 from lipflow.checks import InputError
 from lipflow.export import export_mesh, frontal_and_side_cameras, save_picture, write_fit_results
 from lipflow.fitting import FitConfig, fit
-from lipflow.mesh import Topology
+from lipflow.mesh import Topology, vertex_normals
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation
 from support.random_avatar import TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
 
@@ -61,6 +61,9 @@ def test_a_glb_is_in_metres_with_the_texture_inside(tmp_path, avatar, face):
     split = avatar.topology.split
     np.testing.assert_allclose(1000 * mesh.vertices, vertices[split.vertex], atol=1e-3)
     np.testing.assert_array_equal(mesh.faces, split.faces)
+    assert b'"NORMAL"' in (tmp_path / "face.glb").read_bytes()  # viewers shade facets where there are none
+    expected = vertex_normals(vertices, avatar.topology.faces)[split.vertex]
+    np.testing.assert_allclose(mesh.vertex_normals, expected, atol=1e-5)
     np.testing.assert_allclose(mesh.visual.uv, split.uv, atol=1e-6)
     np.testing.assert_array_equal(np.asarray(mesh.visual.material.baseColorTexture), export.to_picture(texture))
 

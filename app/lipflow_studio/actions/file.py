@@ -131,8 +131,8 @@ ROWS = (
         "Open frontal image and camera…",
         (),
         lambda s, paths: s.open_frontal(paths),
-        "A photograph, and a JSON file with K, R, t and size; JPEG is read as display gamma, PNG and TIFF as linear,\n"
-        'unless the JSON file says "gamma": true or false',
+        "A photograph, and a JSON file with K, R, t and size (height, width); JPEG is read as display gamma,\n"
+        'PNG and TIFF as linear, unless the JSON file says "gamma": true or false',
         ask=Ask("Open a frontal image and its camera", PHOTOGRAPH, True),
         enabled=has_avatar,
     ),

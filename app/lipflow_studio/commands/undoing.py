@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 @command()
 def undo(session: Session) -> None:
     """Take back the last edit."""
+    before = session.document
     session.undo_stack.undo()
+    session.tell_prior(before)
 
 
 @command()
 def redo(session: Session) -> None:
     """Make the last undone edit again."""
+    before = session.document
     session.undo_stack.redo()
+    session.tell_prior(before)
 
 
 @command()

@@ -111,7 +111,9 @@ class Captures(Part):
     @command()
     def open(self, path: str) -> None:
         """Open a capture folder in the Multiface layout, to look at its frames and load them."""
+        self._open(path)
 
+    def _open(self, path: str) -> None:
         def once() -> Any:
             yield path, *capture_work.open_for_browsing(Path(path))
 
@@ -265,10 +267,11 @@ class Captures(Part):
         root, kind, segment, number = (saved.get(name) for name in ("root", "kind", "segment", "number"))
         if not isinstance(root, str) or kind not in KINDS:
             raise InputError("session, capture", expected="a folder and what frames were loaded as", got=repr(saved))
-        self.set_kind(kind)
+        self._chosen = True
+        self._put_kind(kind)
         if isinstance(segment, str) and isinstance(number, int):
             self._returning = FrameId(segment, number)
-        self.open(root)
+        self._open(root)
 
     def close(self) -> bool:
         self._timer.stop()

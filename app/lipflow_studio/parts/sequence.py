@@ -123,9 +123,7 @@ class Sequences(Part):
     @command()
     def set_loop(self, on: bool) -> None:
         """Begin anew after the last frame."""
-        if bool(on) is not self.loop:
-            self.loop = bool(on)
-            self.loop_changed.emit(self.loop)
+        self._put_loop(bool(on))
 
     @command()
     def end(self) -> None:
@@ -147,6 +145,11 @@ class Sequences(Part):
     def at_rest(self) -> bool:
         return not self.playing
 
+    def _put_loop(self, on: bool) -> None:
+        if on is not self.loop:
+            self.loop = on
+            self.loop_changed.emit(on)
+
     @property
     def busy(self) -> bool:
         return self._asked is not None and not self.playing
@@ -160,7 +163,7 @@ class Sequences(Part):
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The sequence is opened again; the document holds the frame already."""
         self._put(None, None)
-        self.set_loop(bool(saved.get("loop", False)))
+        self._put_loop(bool(saved.get("loop", False)))
         if not saved:
             return
         paths, frame = saved.get("paths"), saved.get("frame")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QSlider, QWidget
+from PySide6.QtGui import QMouseEvent
+from PySide6.QtWidgets import QHBoxLayout, QSlider, QStyle, QStyleOptionSlider, QWidget
 
 from lipflow_studio.icons import icon
 from lipflow_studio.widgets.make import label, tool
@@ -13,6 +14,20 @@ from lipflow_studio.widgets.make import label, tool
 PLAY = "Play {}: each frame is fitted from the face before it"
 PAUSE = "Stop at this frame"
 LEAST_SLIDER = 70  # pixels
+
+
+class Seeker(QSlider):
+    """A click goes where it is, not by a page towards it: ten frames are often all that there are."""
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        option = QStyleOptionSlider()
+        self.initStyleOption(option)
+        control, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
+        handle = self.style().subControlRect(control, option, part, self)
+        if event.button() is Qt.MouseButton.LeftButton and not handle.contains(event.position().toPoint()):
+            along, room = round(event.position().x()) - handle.width() // 2, self.width() - handle.width()
+            self.setValue(QStyle.sliderValueFromPosition(self.minimum(), self.maximum(), along, room))
+        super().mousePressEvent(event)
 
 
 class Timeline(QWidget):
@@ -40,7 +55,7 @@ class Timeline(QWidget):
         self.back_button = tool("back", "The frame before", lambda: self.stepped.emit(-1))
         self.play_button = tool("play", "", lambda: self.play_toggled.emit(not self._playing))
         self.next_button = tool("step", "The next frame", lambda: self.stepped.emit(1))
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = Seeker(Qt.Orientation.Horizontal)
         self.slider.setToolTip(f"Frames of {what}" + ("" if live else "; each is loaded where you let go"))
         self.slider.setAccessibleName(f"Frames of {what}")
         self.slider.setTracking(live)
