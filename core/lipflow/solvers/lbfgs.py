@@ -35,8 +35,9 @@ class Descent:
 
     PAIRS = 10  # steps that are remembered
     FIRST = 1.0  # length of a step that no memory scales, at most: one standard deviation
-    ENOUGH = 1e-4  # share of what the slope promises by which the energy must fall (Armijo), or else end below the
-    # best one with the tolerance's share of it added
+    # A step is taken if the energy falls by this share of what the slope promises (Armijo), or ends above the best one
+    # by less than the tolerance's share of that.
+    ENOUGH = 1e-4
     SHORTER = 0.1, 0.5  # a length that failed is multiplied by the parabola's choice, between these
     LEAST = 1e-3  # length; below, the memory is at fault
     ANEW = 0.1  # length of the first step after the memory was at fault
