@@ -56,8 +56,8 @@ class FitConfig:
     between the two, and the energy falls or rises as the edge moves. hard: each pixel shows one of them, the gradient
     knows nothing of edges, and a fit soon wanders. Keypoints have none."""
     tolerance: float = 1e-3
-    """Converged when an iteration promises to lower the energy by less than this share of it (L-BFGS: when twenty did not;
-    Adam: when ten did not, with ever smaller steps)."""
+    """Converged when an iteration promises to lower the energy by less than this share of it (L-BFGS: when twenty
+    did not; Adam: when ten did not, with ever smaller steps)."""
     pictures_every: int = 0
     """Put the renders into every n-th state's extras; 0: into none but the first and the last."""
 
