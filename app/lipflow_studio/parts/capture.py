@@ -426,7 +426,7 @@ class Captures(Part):
         if self._frames is None or self._wanted is not None or fitted is None or fitted.capture != self._folder:
             return
         id = FrameId(fitted.segment, fitted.number)
-        if id != self.frame:
+        if id not in (self.frame, self._returning):  # one that cannot be read is asked for once
             self._returning = id
             self._ask(id)
             self.truth_changed.emit(self.truth)  # which is not of what is fitted
