@@ -109,6 +109,15 @@ class UndoStack(QUndoStack):
         if self.canUndo():
             super().undo()
 
+    def drop(self, edit: Edit[Any]) -> bool:
+        """Take an edit back for good, as nothing comes of it. False, and nothing done, where others came after it."""
+        if self.index() != self.count() or self.command(self.index() - 1) is not edit or edit.forgotten:
+            return False
+        edit.undo()
+        edit.setObsolete(True)
+        super().undo()  # Qt does not undo what is obsolete, but removes it
+        return True
+
     def _forget(self) -> None:
         """Forget the edit whose pictures are too many, and all before it; the newest stays, whatever it holds. Pictures
         that later edits hold, too, are no more for it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -140,7 +140,7 @@ class Session(QObject):
         self.runner.picture.connect(self._show_picture)
         self.runner.fitted.connect(self._show_fit)
         self.runner.failed.connect(self._recover)
-        self.runner.load_failed.connect(lambda failure: self.report(failure.error, failure.details))
+        self.runner.load_failed.connect(self._tell_load_failed)
         self.runner.busy_changed.connect(self.busy_changed)
         self.parts: dict[str, Part] = {}
         for kind in PARTS:  # one may listen to those above it in the table
@@ -240,6 +240,16 @@ class Session(QObject):
         getattr(self.parts[part] if part else self, method)(*args, **kwargs)
 
     # What commands are made of
+
+    def load(self, text: str, load: Callable[[], Any], use: Callable[[Any], None]) -> None:
+        """Run ``load`` in the loader's thread and ``use`` its result here; a newer load replaces an older one."""
+
+        def loaded(result: Any) -> None:
+            self.recording.ended("load", failed=False)
+            use(result)
+
+        self.recording.begin("load")
+        self.runner.load(text, load, loaded)
 
     def use_avatar(self, avatar: Avatar, info: AvatarInfo) -> None:
         """Show an avatar that is in memory; undo brings back what was open before, if anything was."""
@@ -424,6 +434,10 @@ class Session(QObject):
             self._work()
         self._put_no_fit()
         self.set_status(Status.IDLE)
+
+    def _tell_load_failed(self, failure: Failure) -> None:
+        self.recording.ended("load", failed=True)
+        self.report(failure.error, failure.details)
 
     def _put_no_fit(self) -> None:
         self.fit = None

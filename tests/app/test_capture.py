@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -306,6 +307,58 @@ class TestFrames:
         assert f"{id.number:06d}.bin" in hmc_session.problem.line
         assert hmc_session.document is before
         assert captures.frame is None
+        assert [step["command"] for step in hmc_session.recorded] == ["capture.open"]
+
+    def test_one_that_undo_brings_back_and_that_is_damaged_is_asked_for_once(
+        self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        captures = opened(qtbot, hmc_session, shutil.copytree(root, tmp_path / "damaged"))
+        ids = first(captures, 1), first(captures, 2)
+        for id in ids:
+            load(qtbot, captures, id)
+        (tmp_path / "damaged" / "tracked_mesh" / ids[0].segment / f"{ids[0].number:06d}.bin").write_bytes(b"half")
+        problems: list[object] = []
+        hmc_session.problem_changed.connect(problems.append)
+        hmc_session.undo()
+        wait_for(qtbot, lambda: bool(problems))
+        qtbot.wait(300)
+        assert len(problems) == 1
+        assert captures.frame == ids[0]
+        assert captures.truth is None
+        hmc_session.redo()
+        wait_for(qtbot, lambda: captures.truth_of_observation is not None)
+        assert captures.frame == ids[1]
+
+    def test_one_that_undo_brings_back_and_that_is_gone_is_asked_for_once(
+        self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        captures = opened(qtbot, hmc_session, shutil.copytree(root, tmp_path / "shrunk"))
+        ids = first(captures, 1), first(captures, 2)
+        for id in ids:
+            load(qtbot, captures, id)
+        kept = captures.info.segments
+        captures.info = replace(captures.info, segments=(kept[0], *kept[2:]))
+        problems: list[object] = []
+        hmc_session.problem_changed.connect(problems.append)
+        hmc_session.undo()
+        wait_for(qtbot, lambda: bool(problems))
+        qtbot.wait(300)
+        assert len(problems) == 1
+        assert not captures.busy
+
+    def test_of_two_asked_for_in_haste_the_one_that_is_shown_is_recorded(
+        self, qtbot: QtBot, captures: Captures
+    ) -> None:
+        frames = captures.info.segments[1].frames
+        load(qtbot, captures, frames[0])
+        for _ in range(3):
+            captures.step(1)  # before the first one is read: all ask for the same
+        wait_for(qtbot, lambda: captures.frame == frames[1] and not captures.busy)
+        assert [step["command"] for step in captures.session.recorded] == [
+            "capture.open",
+            "capture.load",
+            "capture.step",
+        ]
 
     def test_a_capture_that_vanished_is_said(
         self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path
@@ -534,6 +587,7 @@ def test_a_reader_that_crashes_is_said_and_replaced(
         captures.load("E001_Neutral", first(captures).number)
         wait_for(qtbot, lambda: captures.session.problem is not None)
     assert "by accident" in captures.session.problem.line
+    assert not captures.busy
     load(qtbot, captures, first(captures))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,13 @@ from lipflow.checks import InputError
 from lipflow_studio import script
 from lipflow_studio.actions import open_files
 from lipflow_studio.commands import Recording
+from lipflow_studio.parts.capture import Captures
+from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.export import Export
+from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.scripts import Scripts
+from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.session import Session
 
 KNOWN = Session.known_commands()
@@ -82,9 +88,60 @@ def test_what_was_done_plays_to_the_same_document(qtbot: QtBot, session: Session
 def test_of_a_drag_the_end_is_kept() -> None:
     recording = Recording()
     for k in range(100):
-        recording.add("move_keypoints", ({1: (k, k)},), {"gesture": 1}, same=(1, (1,)))
-    recording.add("move_keypoints", ({1: (0, 0)},), {"gesture": 2}, same=(2, (1,)))
+        recording.add({"command": "move_keypoints", "args": [{1: (k, k)}]}, same=(1, (1,)))
+    recording.add({"command": "move_keypoints", "args": [{1: (0, 0)}]}, same=(2, (1,)))
     assert [step["args"][0][1] for step in recording.steps] == [(99, 99), (0, 0)]
+
+
+FAILING_LATER = {
+    "an avatar": lambda s, bad: s.open_avatar(str(bad.with_suffix(".safetensors"))),
+    "by what it is": lambda s, bad: s.open([str(bad.with_suffix(".lipflow"))]),
+    "a session": lambda s, bad: s.part(Files).open(str(bad.with_suffix(".lipflow"))),
+    "headset images": lambda s, bad: s.open_headset_images([str(bad.with_suffix(".png"))] * 3),
+    "a sequence": lambda s, bad: s.part(Sequences).open([str(bad.with_suffix(".mp4"))]),
+    "a capture": lambda s, bad: s.part(Captures).open(str(bad.parent)),
+    "a contender": lambda s, bad: s.part(Compare).add(str(bad.with_suffix(".safetensors"))),
+    "an export": lambda s, bad: s.part(Export).texture(str(bad / "texture.png")),
+}
+
+
+@pytest.mark.parametrize("give", FAILING_LATER.values(), ids=FAILING_LATER)
+def test_what_fails_in_a_worker_is_not_recorded(
+    qtbot: QtBot, session: Session, tmp_path: Path, give: Callable[[Session, Path], None]
+) -> None:
+    for suffix in ("", ".safetensors", ".lipflow", ".png", ".mp4"):
+        (tmp_path / f"bad{suffix}").write_text("nothing")
+    wait_for_face(qtbot, session)
+    session.nudge(0.01, 0.0)
+    session.view_from("left")
+    done, before = list(session.recorded), session.undo_stack.count()
+    give(session, tmp_path / "bad")
+    assert len(session.recorded) == len(done) + 1
+    session.select([3])
+    wait_for(qtbot, lambda: session.problem is not None)
+    assert [step for step in session.recorded if step["command"] != "select"] == done
+    assert session.recorded[-1]["command"] == "select"
+    assert session.undo_stack.count() == before
+    give(session, tmp_path / "bad")  # nor is it that another one took its place
+    session.open_avatar("tiny-hmc")
+    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-hmc" and not session.loading)
+    assert [step["command"] for step in session.recorded][len(done) :] == ["select", "open_avatar"]
+
+
+def test_what_another_load_took_the_place_of_is_not_recorded(
+    qtbot: QtBot, session: Session, headset_files: list[Path]
+) -> None:
+    wait_for_face(qtbot, session)
+    session.open_avatar("tiny-kpt")
+    session.open_headset_images([str(path) for path in headset_files])
+    session.part(Captures).open("nowhere")
+    wait_for(qtbot, lambda: session.headset is not None and session.problem is not None)
+    assert [step["command"] for step in session.recorded] == ["open_headset_images"]
+    session.open_avatar("tiny-kpt")
+    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-kpt")
+    session.open_avatar("tiny-hmc")
+    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-hmc")
+    assert [step["command"] for step in session.recorded][1:] == ["open_avatar", "open_avatar"]
 
 
 def test_an_unknown_command_is_refused(session: Session) -> None:

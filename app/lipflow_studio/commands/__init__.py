@@ -1,5 +1,6 @@
 """What a user can do to the Session. A command is a function of the Session (or a method of one of its parts) that
-scripts and menus give by name; every call that was not refused is recorded, so that it can be given again.
+scripts and menus give by name; every call that was not refused, and did not fail later, is recorded, so that it can
+be given again.
 
 One module a group: opening files, keypoints, the fit, the camera. A new command is a function here and a row in
 ``Session``; a command of a part is a method of the part.
@@ -25,14 +26,16 @@ class Recording:
         self._last: Hashable = None  # what the last step and a next one would have to share to become one
         self._rested: list[str] = []  # conditions that a script waits for before the next step
         self._refused = self._edited = False  # by the command that runs
+        self._running: Step | None = None  # that command, as the step it will be
+        self._jobs: dict[str, Step] = {}  # that commands have begun and that are not over
 
     def rest(self, what: str = "fit") -> None:
         """The fit has come to its end (or what else a script can wait for): what follows was done to its result."""
         if what not in self._rested:
             self._rested.append(what)
 
-    def add(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], same: Hashable) -> None:
-        step = {"command": name, "args": list(args), "kwargs": kwargs}
+    def add(self, step: Step, same: Hashable) -> None:
+        name = step["command"]
         if same is not None and (name, same) == self._last:
             self.steps[-1] = step
             return
@@ -44,6 +47,21 @@ class Recording:
     def refuse(self) -> None:
         """An error was told: it is what the command that runs comes to, if that edits nothing."""
         self._refused = True
+
+    def begin(self, job: str) -> None:
+        """The command that runs has begun a job that ends later, in the place of an unfinished one of that name, of
+        which nothing comes any more."""
+        if self._running is not None:
+            self.ended(job, failed=True)
+            self._jobs[job] = self._running
+
+    def ended(self, job: str, failed: bool) -> None:
+        """A job is over. Of one that failed (a file that cannot be read) the command that began it was no step, as if
+        it had been refused at once."""
+        step = self._jobs.pop(job, None)
+        if failed and step is not None and any(step is other for other in self.steps):
+            self.steps = [other for other in self.steps if other is not step]
+            self._last = None
 
     def edit(self) -> None:
         """The command that runs has edited the document, whatever is told besides."""
@@ -61,14 +79,16 @@ class Recording:
         """Run a command, and record it unless it was refused: a script would stop at it each time."""
         rested, self._rested = self._rested, []
         self._refused = self._edited = accepted = False
+        self._running = step = {"command": name, "args": list(args), "kwargs": kwargs}
         try:
             result = self.call(function, (owner, *args), kwargs)
             accepted = self._edited or not self._refused
             return result
         finally:
+            self._running = None
             meanwhile, self._rested = self._rested, rested
             if accepted:
-                self.add(name, args, kwargs, same)
+                self.add(step, same)
             for what in meanwhile:
                 self.rest(what)
 

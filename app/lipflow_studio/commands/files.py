@@ -61,7 +61,7 @@ def open_avatar(session: Session, which: str) -> None:
         return load_avatar(avatar_file(which), session.device)
 
     file = Path(which) / AVATAR_FILE if Path(which).is_dir() else Path(which)
-    session.runner.load(f"Opening {avatar_name(file)}", load, use)
+    session.load(f"Opening {avatar_name(file)}", load, use)
 
 
 @command()
@@ -121,7 +121,7 @@ def open_headset_images(session: Session, paths: list[str]) -> None:
         put_headset(session, "open headset images", headset, avatar, info)
         session.opened.emit("headset", [str(path) for path in files])
 
-    session.runner.load("Opening headset images", lambda: load_headset(files, current, session.device), use)
+    session.load("Opening headset images", lambda: load_headset(files, current, session.device), use)
 
 
 def put_headset(session: Session, text: str, headset: HeadsetImages, avatar: Avatar, info: AvatarInfo | None) -> None:
@@ -169,7 +169,7 @@ def open_frontal(session: Session, paths: list[str], display_gamma: bool | None 
     if session.avatar_info is None:
         session.report(InputError("frontal image", expected="an open avatar", got="none"))
     else:
-        session.runner.load("Opening frontal image", load, use)
+        session.load("Opening frontal image", load, use)
 
 
 def _check_view(session: Session, camera: Camera) -> None:

@@ -118,6 +118,7 @@ class Appearance(Part):
                 return
             options = PictureOptions(width, height, transparent=bool(transparent))
             self._drawing = (file, head_picture(session, self.look, self.heat, options))
+            self.recording.begin("picture")
             self._timer.start()
 
     # Part
@@ -158,6 +159,7 @@ class Appearance(Part):
                 self._writer = Worker(lambda: _write(image, path), name="picture").start()
             except RuntimeError as error:
                 self._drawing = None
+                self.recording.ended("picture", failed=True)
                 mend = "without a display, run it under xvfb-run"
                 self.session.report(InputError("picture of the head", expected="OpenGL", got=error, mend=mend))
 
@@ -165,8 +167,10 @@ class Appearance(Part):
         alive = writer.alive  # asked first: one that ends after this is read at the next look
         path, failure = writer.take(), writer.take_failure()
         if failure is not None:
+            self.recording.ended("picture", failed=True)
             self.session.report(failure.error, failure.details)
         elif path is not None:
+            self.recording.ended("picture", failed=False)
             self.session.told.emit(f"Saved {path.name}")
         if not alive:
             self._writer = None

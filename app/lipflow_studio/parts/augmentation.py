@@ -112,6 +112,8 @@ class Augmentation(Part):
         if self._worker is None:
             self._worker = Worker[FrameRequest, LoadedFrame](capture_work.frames, name="augmentation").start()
         self._worker.send(self._captures.request("headset", self.recipe, truth=False))
+        self.recording.ended("augmentation", failed=False)  # what was asked for before goes into these images
+        self.recording.begin("augmentation")
         self._making = True
         self._timer.start()
 
@@ -124,10 +126,12 @@ class Augmentation(Part):
             return
         loaded, failure = worker.take(), worker.take_failure()
         if failure is not None:
+            self.recording.ended("augmentation", failed=True)
             self.session.report(failure.error, failure.details)
             self._retire()
             self._follow()
         elif loaded is not None and loaded.error is not None:
+            self.recording.ended("augmentation", failed=True)
             self.session.report(loaded.error)
             self._follow()
         elif loaded is not None and loaded.about is self.session.avatar_info:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -98,8 +97,7 @@ class Captures(Part):
         self._check: Worker[None, Checked] | None = None
         self._retired: list[Worker[Any, Any]] = []
         self._wanted: FrameId | None = None  # asked for, and not yet read
-        self._given: object = None  # the document's observation that is this frame's
-        self._beside: tuple[object, ...] = ()  # and what drives the prior beside it
+        self._given: tuple[object, ...] = ()  # the frame's observation in the document, and what drives the prior
         self._returning: FrameId | None = None  # that a reopened session was at
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -119,6 +117,7 @@ class Captures(Part):
 
         self._retire(self._opening)
         self._opening = Worker(once, name="capture").start()
+        self.recording.begin("capture")
         self._timer.start()
         self.session.busy_changed.emit(f"Opening {Path(path).name}")
 
@@ -175,6 +174,7 @@ class Captures(Part):
             yield capture_work.check(info.root)
 
         self._check = Worker(once, name="check").start()
+        self.recording.begin("check")
         self._timer.start()
         self.checking_changed.emit(True)
 
@@ -226,7 +226,7 @@ class Captures(Part):
 
     def gave(self, observation: object) -> bool:
         """Whether an observation is of the frame that was loaded last, as it was then."""
-        return observation is self._given or any(observation is each for each in self._beside)
+        return any(observation is each for each in self._given)
 
     def offers(self, recipe: HeadsetRecipe | None) -> bool:
         """Whether headset images can be made again: they are of a frame of the open capture."""
@@ -315,6 +315,7 @@ class Captures(Part):
 
     def _want_none(self) -> None:
         self._wanted = None
+        self.recording.ended("frame", failed=True)
 
     def _ask(self, id: FrameId) -> None:
         session, info = self.session, self.info
@@ -326,6 +327,7 @@ class Captures(Part):
             session.report(InputError(f"frame {id}", expected="an open avatar to fit to it", got="none"))
         else:
             self._wanted = id
+            self.recording.begin("frame")
             self._returning = self._returning if self._returning == id else None
             self._frames.send(self.request(self.kind, self._recipe(id)))
 
@@ -372,6 +374,7 @@ class Captures(Part):
             if failure is not None and self._capture is not None and self.info is not None:
                 self.session.report(failure.error, failure.details)
                 self._stop_playing()
+                self._want_none()
                 self._retire(self._small, self._frames, self._judge.worker)
                 self._start_workers(self._capture, self.info)
 
@@ -386,6 +389,7 @@ class Captures(Part):
                 self._ask(loaded.id)  # the one before was made otherwise meanwhile
                 return
         self._wanted = None
+        self.recording.ended("frame", failed=loaded.error is not None)
         returns = self._returning == loaded.id
         if loaded.error is not None:
             self._stop_playing()
@@ -399,10 +403,9 @@ class Captures(Part):
         if returns:
             self._returning = None
         self._put_truth(loaded.truth)
-        self._loaded_at = time.monotonic()
         if returns:
             return
-        self._given, self._beside, kind = loaded.given, tuple(loaded.beside.values()), KINDS[loaded.kind]
+        self._given, kind = (loaded.given, *loaded.beside.values()), KINDS[loaded.kind]
         changes: dict[str, Any] = {kind.field: loaded.given, "source": kind.source, **loaded.beside}
         frame = CaptureFrame(self._folder, segment, loaded.id.number)
         if "frontal" not in changes and session.frontal is not None and session.frontal.frame not in (None, frame):
@@ -441,6 +444,7 @@ class Captures(Part):
         if not done:
             return
         self._opening = None
+        self.recording.ended("capture", failed=opened is None)
         self.session.busy_changed.emit("")
         if failure is not None:
             self.session.report(failure.error, failure.details)
@@ -457,6 +461,7 @@ class Captures(Part):
         if not done:
             return
         self._check = None
+        self.recording.ended("check", failed=checked is None)
         self.checking_changed.emit(False)
         if failure is not None:
             self.session.report(failure.error, failure.details)

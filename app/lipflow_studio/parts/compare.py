@@ -64,6 +64,7 @@ class Compare(Part):
         self._worker: Worker[CompareRequest, ComparisonUpdate] | None = None
         self._retired: list[Worker[Any, Any]] = []
         self._crashes = Failures()
+        self._added: Edit[tuple[Contender, ...]] | None = None  # the last addition of one
         self._given: tuple[object, object] = (None, None)  # the source and its images that were sent last
         self._serial = 0
         self._timer = QTimer(self, interval=POLL_MS)
@@ -91,7 +92,7 @@ class Compare(Part):
         except InputError as error:
             self.session.report(error)
             return
-        self._edit(f"addition of {contender.title} to the comparison", (*self.contenders, contender))
+        self._added = self._edit(f"addition of {contender.title} to the comparison", (*self.contenders, contender))
 
     @command()
     def add_models(self) -> None:
@@ -249,9 +250,10 @@ class Compare(Part):
         contender = Contender(_where(session.avatar_info), session.avatar_info.name, prior)
         return self._with_avatar(contender, (session.avatar, session.avatar_info))
 
-    def _edit(self, text: str, contenders: tuple[Contender, ...]) -> None:
+    def _edit(self, text: str, contenders: tuple[Contender, ...]) -> Edit[tuple[Contender, ...]]:
         edit = Edit(text, self.contenders, contenders, do=self._bring, put=self._bring, now=lambda: self.contenders)
         self.session.undo_stack.push(edit)
+        return edit
 
     def _bring(self, contenders: tuple[Contender, ...]) -> None:
         """Make them the contenders; those that are not loaded are, one after the other."""
@@ -272,6 +274,7 @@ class Compare(Part):
             return self._with_avatar(contender, loaded)
         if contender not in self._waiting:
             self._waiting.append(contender)
+            self.recording.begin(_job_of(contender))
         return contender
 
     def _loaded_already(self, path: Path) -> Loaded | None:
@@ -309,6 +312,7 @@ class Compare(Part):
         self._loader = None
         self.session.busy_changed.emit("")
         contender = self._waiting.popleft()
+        self.recording.ended(_job_of(contender), failed=failure is not None and self._take_back(contender))
         if failure is not None:
             self.session.report(failure.error, failure.details)
         if contender in self.contenders:  # it may have been removed meanwhile
@@ -316,6 +320,13 @@ class Compare(Part):
             place = self.contenders.index(contender)
             self._put_contenders((*self.contenders[:place], *found, *self.contenders[place + 1 :]))
         self._load()
+
+    def _take_back(self, contender: Contender) -> bool:
+        """Undo the addition of one that cannot be loaded, unless there were other edits since."""
+        added = self._added
+        if added is None or added.forgotten or added.after[-1:] != (contender,):
+            return False
+        return self.session.undo_stack.drop(added)
 
     def _put_contenders(self, contenders: tuple[Contender, ...]) -> None:
         self.contenders = contenders
@@ -449,6 +460,10 @@ def models_for(source: Source) -> list[str]:
     """The embedded avatars of the models that the paper compares, driven by this source where it drives any."""
     kind, there = DRIVES.get(source, "kpt"), embedded.embedded_avatars()
     return [name for name in ("dam", f"lip-kl-{kind}", f"lip-flow-{kind}") if name in there]
+
+
+def _job_of(contender: Contender) -> str:
+    return f"contender {contender.which} {contender.prior}"
 
 
 def _where(info: AvatarInfo) -> str:

@@ -123,7 +123,7 @@ class Export(Part):
         """Stop the export that runs; nothing of its file remains."""
         if self._jobs:
             name = self._jobs[0].path.name
-            self._end()
+            self._end(failed=True)
             self.session.told.emit(f"{name} was not written")
 
     # What is there to export
@@ -249,6 +249,7 @@ class Export(Part):
             self.session.report(error)
             return
         self._jobs.append(job)
+        self.recording.begin(f"export {job.path}")
         self._timer.start()
         self._poll()
 
@@ -270,15 +271,16 @@ class Export(Part):
         if progress is not None:
             self._put_running(Exporting(name, progress.done, progress.total, waiting))
         if failure is not None:
-            self._end()
+            self._end(failed=True)
             self.session.report(failure.error, failure.details)
         elif not alive:
             self._end()
             self.session.told.emit(f"Wrote {name}")
 
-    def _end(self) -> None:
+    def _end(self, failed: bool = False) -> None:
         """The present job is over, one way or another."""
-        self._jobs.popleft()
+        job = self._jobs.popleft()
+        self.recording.ended(f"export {job.path}", failed)
         self._retire()
         if not self._jobs:
             self._put_running(None)

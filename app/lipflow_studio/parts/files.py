@@ -53,7 +53,7 @@ class Files(Part):
             self._put_path(None)
 
         device = self.session.device
-        self.session.runner.load(
+        self.session.load(
             "Opening a new session", lambda: load_avatar(embedded.find_avatar(embedded.DEFAULT), device), use
         )
 
@@ -116,7 +116,7 @@ class Files(Part):
             self._put(saved, avatar, info)
             then(saved)
 
-        self.session.runner.load(f"Opening {path.stem}", read, use)
+        self.session.load(f"Opening {path.stem}", read, use)
 
     def put_path(self, path: Path | None, modified: bool = False) -> None:
         """Where the session belongs, and whether that file lacks something of it."""

@@ -167,14 +167,14 @@ class Latent(Part):
         avatar, signal, code = self.session.avatar, self.signal(), self.session.code()
         if avatar is None or signal is None or code is None:
             return
-        self.set_options(seed=self.options.seed + 1)
-        temperature, seed = self.options.temperature, self.options.seed
+        temperature, seed = self.options.temperature, self.options.seed + 1
 
         def use(z: FloatArray) -> None:
+            self.recording.call(self.set_options, (), {"seed": seed})
             self.recording.call(self.session.show_code, (z.tolist(), "sample of the prior"), {})
 
         load: Callable[[], FloatArray] = lambda: draw_code(avatar, signal, temperature, seed)  # noqa: E731
-        self.session.runner.load("Sampling the prior", load, use)
+        self.session.load("Sampling the prior", load, use)
 
     # Looking and moving
 

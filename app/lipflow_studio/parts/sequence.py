@@ -94,7 +94,7 @@ class Sequences(Part):
             session.told.emit(f"Opened {opened.info.name}, {opened.info.length:,} frames")
 
         name = files[0].name if files else "a sequence"
-        session.runner.load(f"Opening {name}", lambda: sequence_work.opened(files, current, about, session.device), use)
+        session.load(f"Opening {name}", lambda: sequence_work.opened(files, current, about, session.device), use)
 
     @command(same=_same_gesture)
     def show(self, index: int, gesture: Hashable = None) -> None:
@@ -180,7 +180,7 @@ class Sequences(Part):
                 self._follow()
 
         files = [Path(path) for path in paths]
-        session.runner.load(f"Opening {files[0].name}", lambda: sequence_work.open_again(files, about), use)
+        session.load(f"Opening {files[0].name}", lambda: sequence_work.open_again(files, about), use)
 
     def close(self) -> bool:
         self._timer.stop()
@@ -235,6 +235,7 @@ class Sequences(Part):
             session.report(InputError("frame", expected="an open avatar to fit to it", got="none"))
         else:
             self._asked = _Asked(Wanted(index, session.avatar_info), gesture)
+            self.recording.begin("sequence")
             self._reader.send(self._asked.wanted)
             return True
         return False
@@ -266,6 +267,7 @@ class Sequences(Part):
         if failure is not None:
             self.playback.put(False)
             self._asked = None
+            self.recording.ended("sequence", failed=True)
             self._retire()
             self._read()
             self.session.report(failure.error, failure.details)
@@ -282,9 +284,11 @@ class Sequences(Part):
             self._ask(read.wanted.index, asked.gesture)
         elif read.given is None:
             self.playback.put(False)
+            self.recording.ended("sequence", failed=True)
             assert read.error is not None
             session.report(read.error)
         else:
+            self.recording.ended("sequence", failed=False)
             came_from = self.frame
             self._know(read.given, read.wanted.index)
             if self.playing:

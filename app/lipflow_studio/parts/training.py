@@ -200,7 +200,7 @@ class Training(Part):
         def load() -> Any:
             return load_model(job, name, runs_in, device)
 
-        self.session.runner.load(f"Opening {name}", load, lambda loaded: self.session.use_avatar(*loaded))
+        self.session.load(f"Opening {name}", load, lambda loaded: self.session.use_avatar(*loaded))
 
     @command()
     def show_logs(self, folder: str) -> None:
