@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -468,6 +470,20 @@ def test_a_fit_leaves_the_avatar_as_it_was():
     run(avatar, headset_of(avatar, code(1)), replace(ADAM, iterations=2))
     assert all(torch.equal(tensor, before[name]) for name, tensor in avatar.state_dict().items())
     assert all(parameter.grad is None for parameter in avatar.parameters())
+
+
+@pytest.mark.parametrize("config", [LM, ADAM, IMAGE_LBFGS], ids=lambda config: config.optimiser)
+def test_a_fit_that_is_let_go_leaves_nothing_behind(config):
+    """Not even until Python looks for garbage, which knows nothing of how large images are."""
+    observation = keypoints_of(made("flow-kpt"), code(1))
+    kept, running = weakref.ref(observation), fit(made("flow-kpt"), observation, config)
+    next(running), next(running)
+    gc.disable()
+    try:
+        del observation, running
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 # ---- bad input

@@ -41,6 +41,7 @@ class Descent:
     SHORTER = 0.1, 0.5  # a length that failed is multiplied by the parabola's choice, between these
     LEAST = 1e-3  # length; below, the memory is at fault
     ANEW = 0.1  # length of the first step after the memory was at fault
+    LEAP = 1.0  # length of the step that is taken as it comes, where even straight down none is found
     WINDOW = 20  # evaluations; converged if they lowered the best energy by less than the tolerance
 
     def __init__(self, evaluate: Evaluate, unknown: Array, tolerance: float) -> None:
@@ -55,6 +56,7 @@ class Descent:
         self._inverse = np.zeros((self.PAIRS, len(rows)))  # 1 / (step · turn); 0 where nothing is remembered
         self._before = np.full((self.WINDOW, len(rows)), np.inf)
         self._length = np.ones(len(rows))
+        self._leaps = np.zeros(len(rows), dtype=bool)
         self._way = np.zeros_like(unknown)
         self._aim(rows)
 
@@ -69,6 +71,7 @@ class Descent:
         rise = energy - self.energy[rows]
         bearable = best + self._tolerance * np.abs(best).clip(1.0)
         taken = (rise <= self.ENOUGH * promised) | (energy < bearable)  # False for NaN
+        taken |= self._leaps[rows]
         taken &= np.isfinite(gradient).all(-1)
         self._take(rows[taken], trial[taken], energy[taken], gradient[taken])
         if not taken.all():
@@ -89,15 +92,16 @@ class Descent:
         self.unknown[rows], self.energy[rows], self.gradient[rows] = unknown, energy, gradient
         better = energy < self.best_energy[rows]
         self.best[rows[better]], self.best_energy[rows[better]] = unknown[better], energy[better]
-        self._length[rows] = 1.0
+        self._length[rows], self._leaps[rows] = 1.0, False
         self._aim(rows)
 
     def _shorten(self, rows: Index, by: Array) -> None:
         self._length[rows] *= by
         lost = rows[self._length[rows] < self.LEAST]
-        self.converged[lost] |= self._inverse[-1, lost] == 0  # even straight down there is nothing lower
+        blind = self._inverse[-1, lost] == 0  # even straight down there is nothing lower
+        self._leaps[lost] = blind
         self._inverse[:, lost] = 0.0
-        self._length[lost] = self.ANEW
+        self._length[lost] = np.where(blind, self.LEAP, self.ANEW)
         self._aim(lost)
 
     def _aim(self, rows: Index) -> None:
@@ -128,10 +132,27 @@ def _dot(a: Array, b: Array) -> Array:
     return np.einsum("nz,nz->n", a, b, dtype=float)
 
 
+class _Trials:
+    """One problem's energies, as ``Descent`` asks for them.
+
+    Not the solver itself: the descent holds whom it asks, and the two would keep each other, and renders of several
+    megabytes, until Python looks for such pairs.
+    """
+
+    newest: Point  # what was evaluated last
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def __call__(self, unknown: Array, _: Index) -> tuple[Array, Array]:
+        w = torch.from_numpy(unknown[0]).to(self._problem.mu)
+        self.newest, gradient = self._problem.evaluate(w, whitened=True)
+        return np.array([self.newest.energy]), gradient.cpu().numpy()[None]
+
+
 class Lbfgs:
     """L-BFGS on one code's whitened form, whatever the space of its density."""
 
-    _tried: Point  # what was evaluated last
     _best: Point
 
     def __init__(self, problem: Problem, z: Tensor, config: SolverConfig) -> None:
@@ -149,20 +170,16 @@ class Lbfgs:
         self.problem, self.converged = problem, False
         with torch.no_grad():
             w, _ = problem.whiten(z.detach()[None])
-        self._descent = Descent(self._evaluate, w.cpu().numpy(), config.tolerance)
-        self.point = replace(self._tried, z=z.detach())  # what was given, where whitened and back rounding moves it
-        self._best = self.point
+        self._trials = _Trials(problem)
+        self._descent = Descent(self._trials, w.cpu().numpy(), config.tolerance)
+        # What was given, where whitened and back rounding moves it.
+        self.point = self._best = replace(self._trials.newest, z=z.detach())
 
     def gradient(self) -> Tensor:
         return torch.from_numpy(self._descent.gradient[0]).to(self.problem.mu)
 
     def step(self) -> None:
         if self._descent.step(np.zeros(1, dtype=int))[0]:
-            self.point = self._tried
+            self.point = self._trials.newest
             self._best = min(self._best, self.point, key=lambda point: point.energy)
         self.converged = bool(self._descent.converged[0])
-
-    def _evaluate(self, unknown: Array, _: Index) -> tuple[Array, Array]:
-        w = torch.from_numpy(unknown[0]).to(self.problem.mu)
-        self._tried, gradient = self.problem.evaluate(w, whitened=True)
-        return np.array([self._tried.energy]), gradient.cpu().numpy()[None]
