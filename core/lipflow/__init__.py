@@ -14,8 +14,9 @@ What lies where, in the order in which it is best read:
   ``training_log`` reads its curves, ``steering`` hears signals, ``sweep`` trains many.
 - Captures (``capture``): Multiface folders, headset views made of them, packs to train on, the synthetic subject.
 - Pictures (``rendering``): textured meshes with gradients, on the CPU and on CUDA.
-- Fitting (Eq. 10–12): ``observations`` are what is seen, each with its energy; ``fitting`` finds the code,
-  ``solvers`` are its optimisers, ``landmark_fit`` the keypoints' short way, ``reach`` how far codes are believed.
+- Fitting (Eq. 10–12): ``observations`` are what is seen, each with its energy (of images: ``image_energy``);
+  ``fitting`` finds the code, ``solvers`` are its optimisers, ``landmark_fit`` the keypoints' short way, ``reach`` how
+  far codes are believed.
 - What a fit leaves open: ``identifiability``, ``laplace``, ``posterior``, ``modes``.
 - ``latent_space``: P and Q seen from above. ``temporal`` and ``temporal_training``: a prior over sequences.
   ``registration``: the template on another head.

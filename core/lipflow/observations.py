@@ -19,6 +19,7 @@ from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.capture.headset import hmc_tone
 from lipflow.checks import InputError, check_shape
+from lipflow.image_energy import headset_energy, image_energy, image_residuals, view_gains, visible_region
 from lipflow.landmark_fit import Array, KeypointsAgainst, LandmarkView
 from lipflow.mesh import Topology
 from lipflow.rendering import make_renderer
@@ -26,7 +27,6 @@ from lipflow.rendering.base import Renderer
 
 LANDMARK_COUNT = 136
 HMC_VIEWS = 3  # mouth, left eye, right eye
-MIN_GAIN, MAX_GAIN = 0.2, 5.0  # of a headset view's brightness; beyond, the image is no view of this face
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,38 +231,35 @@ class HmcObservation(Observation):
         """Images of any size can be compared; the avatar's own encoder checks what drives it."""
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
-        return self._compared(*self.render(avatar, z))
+        return self._compared(*self._render_gray(avatar, z))
 
     def compare_smoothly(self, avatar: Avatar, z: Tensor) -> Comparison:
-        return self._compared(*self.render(avatar, z, silhouette=True))
+        return self._compared(*self._render_gray(avatar, z, silhouette=True))
 
-    def _compared(self, rendered: Tensor, covered: Tensor) -> Comparison:
+    def _compared(self, gray: Tensor, covered: Tensor) -> Comparison:
         visible = visible_region(covered, self.masks)
-        gain = self.gains(rendered, visible)
-        lit = gain[..., None, None] * rendered
-        per_view = image_energy(lit[:, :, None], self.images[:, None], visible, self.noise, self.patch)
-        error = (lit.detach() - self.images).abs() * visible
-        shown = {"render": lit.detach(), "error": error, "visible": visible, "gain": gain, "view_energy": per_view}
-        return Comparison(per_view.sum(-1), {name: tensor.detach() for name, tensor in shown.items()})
+        per_view, lit, error, gain = headset_energy(
+            gray, self.images, visible, self.noise, self.patch, compensate_gain=self.compensate_gain
+        )
+        shown = {"render": lit, "error": error, "visible": visible, "gain": gain, "view_energy": per_view.detach()}
+        return Comparison(per_view.sum(-1), shown)
 
     def residuals(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> Tensor:
         rendered, covered = self.render(avatar, z, silhouette=silhouette)
         visible = visible_region(covered, self.masks)
-        lit = self.gains(rendered, visible)[..., None, None] * rendered
+        gain = view_gains(rendered.detach(), self.images, visible) if self.compensate_gain else rendered.new_ones(())
+        lit = gain[..., None, None] * rendered
         return image_residuals(lit[:, :, None], self.images[:, None], visible, self.noise, self.patch).flatten(1)
 
     def render(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> tuple[Tensor, Tensor]:
         """The codes [B, Z] as the headset's cameras would see them: [B, 3, h, w], and where, [B, 3, h, w] in 0, 1."""
-        gray, mask = render_views(avatar, z, self.cameras, gray=True, silhouette=silhouette)
-        return hmc_tone(gray.flatten(0, 1)).unflatten(0, (len(z), -1)), mask
+        gray, mask = self._render_gray(avatar, z, silhouette=silhouette)
+        return hmc_tone(gray[:, :, None]), mask
 
-    def gains(self, rendered: Tensor, visible: Tensor) -> Tensor:
-        """The factor for each rendered view, [B, 3]; constant in the gradient (at its optimum that is exact)."""
-        if not self.compensate_gain:
-            return rendered.new_ones(rendered.shape[:2])
-        shown = (rendered * visible).detach()
-        best = (shown * self.images).sum((-1, -2)) / shown.square().sum((-1, -2)).clamp_min(1e-6)
-        return best.clamp(MIN_GAIN, MAX_GAIN)
+    def _render_gray(self, avatar: Avatar, z: Tensor, *, silhouette: bool = False) -> tuple[Tensor, Tensor]:
+        """As ``render``, before the tone: the mean of the linear colours."""
+        gray, mask = render_views(avatar, z, self.cameras, gray=True, silhouette=silhouette)
+        return gray[:, :, 0], mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,41 +320,6 @@ class FrontalObservation(Observation):
         return rgb[:, 0], mask[:, 0]
 
 
-def image_energy(rendered: Tensor, image: Tensor, visible: Tensor, noise: float, patch: int) -> Tensor:
-    """Energy of rendered images [..., C, h, w] against ``image`` [C, h, w] (or alike) where ``visible`` [..., h, w].
-
-    What a model cannot draw goes together over neighbouring pixels and the colour channels, so an image holds
-    n = h·w / patch² independent measurements, not h·w: the energy is ``½ n · mean((rendered − image)² / σ²)`` over
-    the visible pixels. As a mean, it does not reward a code for showing less of the face. Returns [...].
-    """
-    off = (rendered - image) * visible.sqrt().unsqueeze(-3)
-    mean = (off * off).sum((-1, -2, -3)) / (rendered.shape[-3] * visible.sum((-1, -2)).clamp_min(1.0))
-    measurements = image.shape[-1] * image.shape[-2] / patch**2
-    return 0.5 * measurements / noise**2 * mean
-
-
-def image_residuals(rendered: Tensor, image: Tensor, visible: Tensor, noise: float, patch: int) -> Tensor:
-    """What ``image_energy`` sums, as residuals [..., C, h, w]: half the sum of their squares is that energy."""
-    measurements = image.shape[-1] * image.shape[-2] / patch**2
-    weight = measurements * visible / (rendered.shape[-3] * visible.sum((-1, -2), keepdim=True).clamp_min(1.0))
-    return (rendered - image) * weight.sqrt().unsqueeze(-3) / noise
-
-
-def visible_region(covered: Tensor, mask: Tensor | None) -> Tensor:
-    """Where images are compared: [..., h, w] from what the render covers [..., h, w] and the image's mask [..., h, w].
-
-    Without a mask, all that the render covers but a rim of 1/64 of the width: there, an error of a few pixels in the
-    outline would compare the face with the background, which no gradient of a rendered texture mends.
-    """
-    if mask is not None:
-        return covered * mask
-    rim = -(-covered.shape[-1] // 64)
-    outside = (covered.detach() < 0.5).to(torch.uint8)  # bytes: a quarter of the memory to go through
-    for axis in (-1, -2):
-        outside = _widened(outside, rim, axis)
-    return (1 - outside).to(covered)
-
-
 def check_seen(shown: dict[str, Tensor]) -> None:
     """Raise InputError if images were compared with a code's renders nowhere: their energy is 0, whatever they show.
 
@@ -367,19 +329,6 @@ def check_seen(shown: dict[str, Tensor]) -> None:
     if visible is not None and not visible.any():
         mend = "check the camera (R, t: head frame in mm -> camera, z forward) and the mask, if there is one"
         raise InputError("observation", expected="some of the face inside the image", got="none of it", mend=mend)
-
-
-def _widened(x: Tensor, reach: int, axis: int) -> Tensor:
-    """The maximum over ``reach`` neighbours to both sides along an axis, in steps that double."""
-    padding = (reach, reach) if axis == -1 else (0, 0, reach, reach)
-    x = torch.nn.functional.pad(x, padding)
-    done = 1
-    while done < 2 * reach + 1:
-        shift = min(done, 2 * reach + 1 - done)
-        length = x.shape[axis] - shift
-        x = torch.maximum(x.narrow(axis, 0, length), x.narrow(axis, shift, length))
-        done += shift
-    return x
 
 
 def render_views(

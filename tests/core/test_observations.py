@@ -24,7 +24,6 @@ from lipflow.observations import (
     HmcObservation,
     KeypointObservation,
     Observation,
-    image_energy,
     linearise,
 )
 from lipflow.rendering.reference import ReferenceRenderer
@@ -204,22 +203,6 @@ def test_only_what_both_masks_show_counts(avatar, z):
     spoilt = replace(observation, images=images, compensate_gain=False)
     assert spoilt.energy(avatar, z[:1]).item() > 10
     assert replace(spoilt, masks=mask).energy(avatar, z[:1]).item() < 1e-3
-
-
-def test_without_a_mask_the_rim_of_the_face_does_not_count():
-    covered = torch.zeros(1, 2, 30, 128)
-    covered[0, 0, 10:20, :50] = 1
-    visible = observations.visible_region(covered, None)
-    assert visible[0, 1].sum() == 0
-    assert visible[0, 0].sum() == visible[0, 0, 12:18, :48].sum() == 6 * 48  # the picture's border is no rim
-    assert torch.equal(observations.visible_region(covered, covered[0]), covered)
-
-
-def test_the_image_energy_counts_patches_not_pixels():
-    rendered, image = torch.full((1, 3, 16, 8), 0.6), torch.full((3, 16, 8), 0.5)
-    energy = image_energy(rendered, image, torch.ones(1, 16, 8), noise=0.05, patch=4)
-    assert energy.item() == pytest.approx(0.5 * (16 * 8 / 16) * (0.1 / 0.05) ** 2, rel=1e-4)
-    assert image_energy(rendered, image, torch.zeros(1, 16, 8), 0.05, 4).item() == 0
 
 
 def test_what_drives_a_prior_is_given_in_its_kind(avatar, z):

@@ -22,9 +22,10 @@ from lipflow.capture.packed import PackedCapture, pack
 from lipflow.capture.synthetic.dome import SynthesisConfig, synthesize
 from lipflow.embedded import avatar_driven_by
 from lipflow.fitting import FitConfig, fit, make_problem
+from lipflow.image_energy import image_energy, view_gains, visible_region
 from lipflow.mesh import Topology
 from lipflow.nets.layers import UpConv, leaky
-from lipflow.observations import HmcObservation, KeypointObservation, image_energy, visible_region
+from lipflow.observations import HmcObservation, KeypointObservation
 from lipflow.rendering import RenderOutput, make_renderer
 from lipflow.rendering.reference import ReferenceRenderer
 from lipflow.solvers import SOLVERS, Problem
@@ -223,7 +224,7 @@ def _plain_hmc_step(avatar: Avatar, observation: HmcObservation, start: Tensor) 
         drawn = renderer.render(mesh, texture, cameras)
         gray = hmc_tone(drawn.rgb)
         visible = visible_region(drawn.mask, observation.masks)
-        gain = observation.gains(gray[None], visible[None])[0]
+        gain = view_gains(gray[None].detach(), observation.images, visible[None])[0]
         lit = gain[:, None, None] * gray
         data = image_energy(lit[:, None], observation.images[:, None], visible, observation.noise, observation.patch)
         energy = data.sum() - avatar.prior.log_prob(z[None], h).sum()

@@ -59,10 +59,13 @@ class HeadsetAugmentation:
     slop: float = 1.0  # how the headset sits: up to 3 degrees and 3 mm
 
 
+DARKEST = 1e-6  # linear intensity that a headset's tone tells from less: keeps the root's gradient finite
+
+
 def hmc_tone(rgb: Tensor) -> Tensor:
-    """Linear RGB [B, 3, h, w], or its mean [B, 1, h, w], in a headset's grey [B, h, w]: the root of the mean."""
-    mean = rgb[:, 0] if rgb.shape[1] == 1 else rgb.mean(dim=1)
-    return mean.clamp_min(1e-6).sqrt()  # the clamp keeps the root's gradient finite in the background
+    """Linear RGB [..., 3, h, w], or its mean [..., 1, h, w], in a headset's grey [..., h, w]: the root of the mean."""
+    mean = rgb.squeeze(-3) if rgb.shape[-3] == 1 else rgb.mean(dim=-3)
+    return mean.clamp_min(DARKEST).sqrt()
 
 
 def headset_cameras(

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
-from lipflow.capture.headset import hmc_tone
 from lipflow.checks import InputError
 from lipflow.fitting import FitConfig
-from lipflow.observations import MAX_GAIN, MIN_GAIN, image_energy, render_views, renderer_for, visible_region
+from lipflow.image_energy import headset_energy, image_energy, visible_region
+from lipflow.observations import render_views, renderer_for
 from lipflow.priors.base import LatentPrior, PriorConfig, gaussian_log_prob
 from lipflow.priors.standard_normal import StandardNormal
 from lipflow.solvers import Adam
@@ -46,12 +46,9 @@ class HeadsetImages(Images):
 
     def energy(self, avatar: Avatar, z: Tensor, rows: Tensor, *, smooth: bool = False) -> Tensor:
         gray, covered = render_views(avatar, z, self.cameras, gray=True, silhouette=smooth)
-        rendered = hmc_tone(gray.flatten(0, 1)).unflatten(0, (len(z), -1))  # [N, 3, h, w]
-        given, visible = self.images[rows], visible_region(covered, self.masks[rows])
-        shown = (rendered * visible).detach()
-        gain = (shown * given).sum((-1, -2)) / shown.square().sum((-1, -2)).clamp_min(1e-6)
-        lit = gain.clamp(MIN_GAIN, MAX_GAIN)[..., None, None] * rendered
-        return image_energy(lit[:, :, None], given[:, :, None], visible, self.noise, self.patch).sum(-1)
+        visible = visible_region(covered, self.masks[rows])
+        per_view, *_ = headset_energy(gray[:, :, 0], self.images[rows], visible, self.noise, self.patch)
+        return per_view.sum(-1)
 
 
 @dataclass(frozen=True, eq=False)
