@@ -41,6 +41,20 @@ def share_arenas() -> None:
             log.info("memory pools are left as they are")
 
 
+def give_back() -> None:
+    """Return to the system what is free in the pools.
+
+    The C library returns a pool's end alone, and small things that stay lie above large ones that went: of 350 MB in
+    the pools a third was free after minutes of fits to images. It takes a few milliseconds, and those who fit next ask
+    the system again: for a rest, not for between two iterations.
+    """
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):  # another C library
+            log.debug("free memory is not returned")
+
+
 def keep_for_good() -> None:
     """Leave what there is by now out of all further searches for garbage.
 

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from lipflow.avatar import Avatar
 from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, Picture, Source
 from lipflow_studio.engine import FitRequest, PictureRequest, live_fit, pictures
+from lipflow_studio.memory import give_back
 from lipflow_studio.trail import Trail
 from lipflow_studio.workers import Worker
 
@@ -80,7 +81,11 @@ class Runner(QObject):
 
         self._pictures = shown.start()
         self._fitter = Worker(
-            lambda: live_fit(avatar, info, z), name="fit", merge=FitRequest.merge, on_state=hand_over
+            lambda: live_fit(avatar, info, z),
+            name="fit",
+            merge=FitRequest.merge,
+            on_state=hand_over,
+            at_rest=give_back,
         ).start()
 
     def fit(self, request: FitRequest) -> None:

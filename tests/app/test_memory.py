@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import platform
 import sys
+import threading
 
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for
-from lipflow_studio import memory
+from lipflow.avatar import Avatar
+from lipflow_studio import memory, runner, workers
+from lipflow_studio.document import AvatarInfo, Status
+from lipflow_studio.session import Session
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells")
@@ -34,6 +39,32 @@ def test_where_the_system_says_nothing_nothing_is_claimed(monkeypatch: pytest.Mo
     monkeypatch.setattr(memory, "STATM", memory.Path("/nowhere"))
     assert memory.resident_mb() is None
     assert memory.Memory().summary() == {}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other pools")
+def test_what_is_free_between_what_stays_is_given_back() -> None:
+    blocks = [np.ones(2**13) for _ in range(1600)]  # 64 KiB each, 100 MiB
+    stay = blocks[::16]
+    blocks.clear()
+    held = memory.resident_mb()
+    memory.give_back()
+    assert held - memory.resident_mb() > 50
+    assert all(block.sum() == 2**13 for block in stay)
+
+
+def test_once_a_fit_rests_what_it_freed_is_given_back(
+    qtbot: QtBot, empty_session: Session, kpt_avatar: Avatar, info: AvatarInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(workers, "REST_S", 0.2)
+    monkeypatch.setattr(runner, "give_back", lambda: given.append(threading.current_thread().name))
+    empty_session.use_avatar(kpt_avatar, info)
+    empty_session.move_keypoints({4: (0.5, 0.5)})
+    wait_for(qtbot, lambda: empty_session.status is Status.RUNNING)
+    given.clear()
+    wait_for(qtbot, lambda: bool(given))
+    assert empty_session.status in (Status.CONVERGED, Status.ENDED)
+    assert given == ["lipflow-fit"]
 
 
 def test_what_is_kept_for_good_is_searched_no_more() -> None:
