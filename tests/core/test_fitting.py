@@ -18,6 +18,7 @@ from lipflow.landmark_fit import KeypointDifference
 from lipflow.observation_files import load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.solvers import LevenbergMarquardt
+from lipflow.solvers.lbfgs import Descent
 from support.random_avatar import AVATARS, TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
 
 FAINT = 1e-6  # a prior weight that only decides where the data do not
@@ -273,6 +274,19 @@ def test_of_a_converged_headset_fit_the_prior_can_still_be_taken_away():
     end = run(avatar, observation, sure)[-1]
     free = run(avatar, observation, replace(sure, likelihood=False, iterations=30), z0=end.z)
     assert free[-1].energy < 0.95 * free[0].energy
+
+
+def test_lbfgs_leaves_a_pit_that_no_short_step_leads_out_of():
+    start = np.full((1, 10), 1.0)
+
+    def bowl_with_a_pit(x: np.ndarray, _: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (x**2).sum(-1) + 3 - 9 * (x == start).all(-1), 2 * x
+
+    descent = Descent(bowl_with_a_pit, start, tolerance=1e-3)
+    assert descent.best_energy[0] == 4
+    for _ in range(Descent.WINDOW):
+        descent.step(np.zeros(1, dtype=int))
+    assert descent.best_energy[0] == pytest.approx(3, abs=0.01)
 
 
 def test_lbfgs_starts_at_the_very_code_that_it_is_given():

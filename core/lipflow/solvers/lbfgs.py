@@ -30,7 +30,8 @@ class Descent:
     it is in numpy: at a code's size torch's calls take four times as long.
 
     Renders are rough where triangles are narrower than a pixel (lashes): the energy jumps by more than a short step
-    lowers it. So a step may end a little above the best place that was seen; one that must fall soon finds none.
+    lowers it. So a step may end a little above the best place that was seen; one that must fall soon finds none. And
+    where not even straight down one is found, a short one is taken as it comes: there may be lower ground behind.
     """
 
     PAIRS = 10  # steps that are remembered
@@ -41,7 +42,6 @@ class Descent:
     SHORTER = 0.1, 0.5  # a length that failed is multiplied by the parabola's choice, between these
     LEAST = 1e-3  # length; below, the memory is at fault
     ANEW = 0.1  # length of the first step after the memory was at fault
-    LEAP = 1.0  # length of the step that is taken as it comes, where even straight down none is found
     WINDOW = 20  # evaluations; converged if they lowered the best energy by less than the tolerance
 
     def __init__(self, evaluate: Evaluate, unknown: Array, tolerance: float) -> None:
@@ -71,7 +71,7 @@ class Descent:
         rise = energy - self.energy[rows]
         bearable = best + self._tolerance * np.abs(best).clip(1.0)
         taken = (rise <= self.ENOUGH * promised) | (energy < bearable)  # False for NaN
-        taken |= self._leaps[rows]
+        taken |= self._leaps[rows] & np.isfinite(energy)
         taken &= np.isfinite(gradient).all(-1)
         self._take(rows[taken], trial[taken], energy[taken], gradient[taken])
         if not taken.all():
@@ -98,10 +98,9 @@ class Descent:
     def _shorten(self, rows: Index, by: Array) -> None:
         self._length[rows] *= by
         lost = rows[self._length[rows] < self.LEAST]
-        blind = self._inverse[-1, lost] == 0  # even straight down there is nothing lower
-        self._leaps[lost] = blind
+        self._leaps[lost] = self._inverse[-1, lost] == 0  # even straight down there is nothing lower
         self._inverse[:, lost] = 0.0
-        self._length[lost] = np.where(blind, self.LEAP, self.ANEW)
+        self._length[lost] = self.ANEW
         self._aim(lost)
 
     def _aim(self, rows: Index) -> None:
