@@ -17,6 +17,7 @@ from lipflow.fitting import FitConfig, FitState, fit, make_problem
 from lipflow.landmark_fit import KeypointDifference
 from lipflow.observation_files import load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
+from lipflow.priors import gaussian_log_prob
 from lipflow.solvers import LevenbergMarquardt
 from lipflow.solvers.lbfgs import Descent
 from support.random_avatar import AVATARS, TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
@@ -142,11 +143,12 @@ def test_under_a_gaussian_fits_in_z_and_in_u_seek_the_same_code(name, config):
     assert mesh_error_mm(avatar, z, torch.from_numpy(u.z)) < 0.1
 
 
-def test_the_gradients_of_both_solvers_are_those_of_the_energy(avatar):
-    """Finite differences in float64 of energy(z) − λ log p(z), along random directions."""
+@pytest.mark.parametrize("space", ["z", "u"])
+def test_the_gradients_of_all_solvers_are_those_of_the_energy(avatar, space):
+    """Finite differences in float64 of energy(z) − λ log p(z), or of u's density, along random directions."""
     exact = random_avatar(tiny_config(*AVATARS[next(n for n, a in _made.items() if a is avatar)])).double()
     observation = keypoints_of(exact, code(1).double(), weights=torch.ones(136).double())
-    config = config_for(exact, replace(LM, prior_weight=0.7))
+    config = config_for(exact, replace(LM, prior_weight=0.7, space=space))
     problem = make_problem(exact, observation, config)
     z, direction = code(5).double(), torch.nn.functional.normalize(code(6).double(), dim=0)
     if exact.driving == "hmc":
@@ -154,13 +156,22 @@ def test_the_gradients_of_both_solvers_are_those_of_the_energy(avatar):
         problem.mu, problem.log_sigma = problem.mu.double(), problem.log_sigma.double()
 
     def energy(at: torch.Tensor) -> float:
-        log_p = problem.prior.log_prob(at[None], problem.context)
+        u, log_abs_det = problem.prior.to_prior(at[None], problem.context)
+        log_p = gaussian_log_prob(u, problem.mu, problem.log_sigma) + (log_abs_det if space == "z" else 0.0)
         return (observation.energy(exact, at[None]) - 0.7 * log_p).item()
 
-    slope = (energy(z + 1e-6 * direction) - energy(z - 1e-6 * direction)) / 2e-6
+    def slope(toward: torch.Tensor, back: torch.Tensor) -> float:
+        return (energy(toward) - energy(back)) / 2e-6
+
+    along_z = slope(z + 1e-6 * direction, z - 1e-6 * direction)
+    w = problem.whiten(z[None])[0][0]
+    along_w = slope(*(problem.unwhiten((w + step * direction)[None])[0] for step in (1e-6, -1e-6)))
     solver = LevenbergMarquardt(problem, z, config)
-    assert solver.point.energy == pytest.approx(energy(z))
-    assert (solver.gradient() @ direction).item() == pytest.approx(slope, rel=1e-4)
+    points = solver.point, problem.evaluate(z)[0], problem.evaluate_whitened(w)[0]
+    gradients = solver.gradient(), problem.evaluate(z)[1], problem.evaluate_whitened(w)[1]
+    for point, gradient, expected in zip(points, gradients, (along_z, along_z, along_w)):
+        assert point.energy == pytest.approx(energy(z))
+        assert (gradient @ direction).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_pinned_keypoint_is_met_more_closely():

@@ -74,6 +74,18 @@ def test_one_code_is_carried_on_the_host_as_in_a_batch(prior: LatentPrior, z: Te
         np.testing.assert_array_equal(again.u, passage.u)
 
 
+def test_one_code_is_carried_back_on_the_host_as_in_a_batch(prior: LatentPrior, z: Tensor, h: Tensor) -> None:
+    by_z, by_log_abs_det = torch.randn(Z, dtype=torch.float64, generator=torch.Generator().manual_seed(4)), -0.7
+    for k in range(B):
+        context, u = h[k : k + 1], z[k].clone().requires_grad_()
+        code, log_abs_det = prior.inverse(u[None], context)
+        (expected,) = torch.autograd.grad(by_z @ code[0] + by_log_abs_det * log_abs_det[0], u)
+        back = prior.under(context).back(z[k].numpy())
+        torch.testing.assert_close(torch.from_numpy(back.z), code[0].detach())
+        assert back.log_abs_det == pytest.approx(log_abs_det.item())
+        torch.testing.assert_close(torch.from_numpy(back.pull_back(by_z.numpy(), by_log_abs_det)), expected)
+
+
 def test_the_density_integrates_to_one() -> None:
     """Two dimensions, a fine grid: a wrong sign of log |det| cannot pass this."""
     torch.manual_seed(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 LOG_2PI = math.log(2 * math.pi)
 Array = npt.NDArray[np.floating]
-Carry = Callable[[Array], "Passage"]  # z [Z] -> its passage
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,29 @@ class Passage:
         return InverseJacobian()
 
 
+class Return:
+    """One code carried back from P to Q, and what was kept to differentiate that; see ``Passage``. The identity's."""
+
+    def __init__(self, z: Array, log_abs_det: float = 0.0) -> None:
+        self.z, self.log_abs_det = z, log_abs_det  # [Z]; log |det du/dz| there, as a passage has it
+
+    def pull_back(self, by_z: Array, by_log_abs_det: float) -> Array:
+        """From the gradient of anything by z [Z] and by log |det du/dz| to that by u [Z]."""
+        return by_z
+
+
+class Carry:
+    """The bijection between Q and P under one context, for one code at a time; this one is the identity."""
+
+    def __call__(self, z: Array) -> Passage:
+        """z [Z] -> its passage to P."""
+        return Passage(z)
+
+    def back(self, u: Array) -> Return:
+        """u [Z] -> its return to Q."""
+        return Return(u)
+
+
 class LatentPrior(nn.Module):
     """A Gaussian in the prior's own space P (``base``) and a bijection between P and the decoder's space Q.
 
@@ -117,7 +138,7 @@ class LatentPrior(nn.Module):
         What it has in common with ``before``, the same under another context, is taken over: the prior is frozen
         meanwhile.
         """
-        return Passage
+        return Carry()
 
     def jacobian(self, z: Tensor, h: Tensor | None) -> Tensor:
         """∂u/∂z at one code [Z] under one context [1, C]: [Z, Z]."""

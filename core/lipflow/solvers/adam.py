@@ -80,4 +80,5 @@ class Adam:
             self._mean = torch.zeros_like(self._mean)
 
     def _evaluate(self, unknown: Tensor) -> tuple[Point, Tensor]:
-        return self.problem.evaluate(unknown, whitened=self.problem.space == "u")
+        problem = self.problem
+        return problem.evaluate(unknown) if problem.space == "z" else problem.evaluate_whitened(unknown)

@@ -145,7 +145,7 @@ class _Trials:
 
     def __call__(self, unknown: Array, _: Index) -> tuple[Array, Array]:
         w = torch.from_numpy(unknown[0]).to(self._problem.mu)
-        self.newest, gradient = self._problem.evaluate(w, whitened=True)
+        self.newest, gradient = self._problem.evaluate_whitened(w)
         return np.array([self.newest.energy]), gradient.cpu().numpy()[None]
 
 

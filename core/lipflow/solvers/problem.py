@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.observations import Comparison, Observation
-from lipflow.priors.base import LatentPrior
+from lipflow.priors.base import Carry, LatentPrior
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -60,32 +61,46 @@ class Problem:
 
     def unwhiten(self, w: Tensor) -> Tensor:
         """The inverse of ``whiten``: [B, Z] -> codes [B, Z]."""
-        return self._back(w)[0]
+        return self.prior.to_decoder(self.mu + torch.exp(self.log_sigma) * w, self.context)
 
-    def _back(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Whitened codes [B, Z] -> codes [B, Z] and log|det| of F there, [B], as ``whiten`` has it."""
-        return self.prior.inverse(self.mu + torch.exp(self.log_sigma) * w, self.context)
-
-    def densities(self, w: Tensor, log_abs_det: Tensor) -> tuple[Tensor, Tensor]:
-        """(−log p in the chosen space, log p of the decoder's code), [B] each, of whitened codes [B, Z]."""
-        log_normal = -0.5 * w.square().sum(-1) - self.log_sigma.sum() - 0.5 * w.shape[-1] * LOG_2PI
-        log_p = log_normal + log_abs_det
-        return -(log_p if self.space == "z" else log_normal), log_p
-
-    def evaluate(self, unknown: Tensor, *, whitened: bool) -> tuple[Point, Tensor]:
-        """A code [Z] or its whitened form, with what it costs; and the energy's gradient by it, [Z]."""
-        x = unknown.detach().clone()[None].requires_grad_(True)
+    def evaluate(self, z: Tensor) -> tuple[Point, Tensor]:
+        """A code [Z], with what it costs; and the energy's gradient by it, [Z]."""
+        z = z.detach()[None].requires_grad_(True)
         with torch.enable_grad():
-            if whitened:
-                w, (z, log_abs_det) = x, self._back(x)
-            else:
-                z, (w, log_abs_det) = x, self.whiten(x)
+            w, log_abs_det = self.whiten(z)
             comparison = self.compare(z)
-            cost, log_p = self.densities(w, log_abs_det)
-            total = comparison.energy.sum()
-            total = total + self.weight * cost.sum() if self.weight > 0 else total
-            (gradient,) = torch.autograd.grad(total, x)
+            log_normal = self._log_normal(w[0])
+            log_p = log_normal + log_abs_det[0]
+            cost = -(log_p if self.space == "z" else log_normal)
+            total = comparison.energy[0]
+            total = total + self.weight * cost if self.weight > 0 else total
+            (gradient,) = torch.autograd.grad(total, z)
+        return self._point(z, w.detach()[0], comparison, float(cost.detach()), float(log_p.detach())), gradient[0]
+
+    def evaluate_whitened(self, w: Tensor) -> tuple[Point, Tensor]:
+        """The same of a whitened code [Z], and by it. It goes back through the prior on the host (see ``Passage``)."""
+        u = self.mu + torch.exp(self.log_sigma) * w
+        back = self._carry.back(u.cpu().numpy())
+        z = torch.from_numpy(back.z).to(w)[None].requires_grad_(True)
+        with torch.enable_grad():
+            comparison = self.compare(z)
+            (by_z,) = torch.autograd.grad(comparison.energy[0], z)
+        log_normal = float(self._log_normal(w))
+        log_p = log_normal + back.log_abs_det
+        cost = -(log_p if self.space == "z" else log_normal)
+        by_u = back.pull_back(by_z[0].cpu().numpy(), -self.weight if self.space == "z" else 0.0)
+        gradient = torch.from_numpy(by_u).to(w) * torch.exp(self.log_sigma) + self.weight * w
+        return self._point(z, w, comparison, cost, log_p), gradient
+
+    @cached_property
+    def _carry(self) -> Carry:
+        return self.prior.under(self.context)
+
+    def _log_normal(self, w: Tensor) -> Tensor:
+        """log N(u; μ, σ) of a whitened code [Z]."""
+        return -0.5 * w.square().sum() - self.log_sigma.sum() - 0.5 * len(w) * LOG_2PI
+
+    def _point(self, z: Tensor, w: Tensor, comparison: Comparison, cost: float, log_p: float) -> Point:
         data = float(comparison.energy.detach())
-        energy = data + self.weight * float(cost.detach())
         shown = {name: tensor[0] for name, tensor in comparison.shown.items()}
-        return Point(z.detach()[0], w.detach()[0], energy, data, float(log_p.detach()), shown), gradient[0]
+        return Point(z.detach()[0], w, data + self.weight * cost, data, log_p, shown)
