@@ -75,11 +75,15 @@ class CompareRequest:
         )
 
 
+def is_driven(entrant: Entrant, task: Task) -> bool:
+    """Whether the contender's own prior can be had: what is fitted to drives it, or nothing needs to."""
+    kind = entrant.info.driving
+    return kind is None or task.observation.driving(kind) is not None
+
+
 def config_for(entrant: Entrant, task: Task) -> FitConfig:
     """The session's configuration under the contender's prior: its own where it is driven, N(0, I) where it is not."""
-    kind = entrant.info.driving
-    driven = kind is None or task.observation.driving(kind) is not None
-    common = replace(task.config, prior="avatar" if driven else "standard-normal", likelihood=True)
+    common = replace(task.config, prior="avatar" if is_driven(entrant, task) else "standard-normal", likelihood=True)
     return replace(common, **PRIORS[entrant.prior].changes)
 
 
@@ -241,7 +245,8 @@ class _Fit:
     def standing(self) -> Standing:
         of_shown = self._judged is not None and self._shown is not None and self._judged[0].z is self._shown.z
         figures = self._figures if of_shown else None
-        return Standing(self._words, self._shown, self._picture, figures, self._failure)
+        driven = self._task is None or is_driven(self._entrant, self._task)
+        return Standing(self._words, self._shown, self._picture, figures, self._failure, driven)
 
     def _record(self, update: FitUpdate) -> Record:
         assert self._task is not None

@@ -90,6 +90,7 @@ class Standing:
     picture: Picture | None = None  # without a frontal one
     figures: Figures | None = None  # where the truth is known
     failure: Failure | None = None  # it cannot be fitted to this
+    driven: bool = True  # whether its own prior can be had; else N(0, I) takes its place
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from PySide6.QtCore import QPointF, QRect, QSize, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QMenu
@@ -41,7 +42,9 @@ from lipflow_studio.parts.files import Files
 from lipflow_studio.session import Session
 from lipflow_studio.views.compare_canvas import tiles
 from lipflow_studio.views.compare_faces import HEAD_ASPECT, fitted
+from lipflow_studio.views.compare_table import NOT_DRIVEN
 from lipflow_studio.workers import Waiting
+from support.camera_file import save_camera
 from support.random_avatar import TINY_HMC, random_avatar, tiny_config
 
 MakeWindow = Callable[[Session], MainWindow]
@@ -433,6 +436,40 @@ def test_the_three_models_are_lined_up(
     assert session.problem is None
 
 
+@pytest.mark.parametrize("kind", ["kpt", "hmc"])
+def test_beside_a_photograph_the_models_are_those_that_what_is_open_drives(
+    kind: str,
+    qtbot: QtBot,
+    empty_session: Session,
+    dam_file: Path,
+    avatar_files: dict[str, Path],
+    headset_files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = empty_session
+    session.open_avatar(f"tiny-{kind}")
+    wait_for_face(qtbot, session)
+    if kind == "hmc":
+        session.open_headset_images([str(path) for path in headset_files])
+        wait_for(qtbot, lambda: session.source is Source.HEADSET)
+    else:
+        session.move_keypoints(PINNED)
+    camera = session.avatar.keypoint_camera
+    save_camera(tmp_path / "camera.json", camera)
+    Image.fromarray(np.full((*camera.size, 3), (120, 90, 70), np.uint8)).save(tmp_path / "photo.png")
+    session.open_frontal([str(tmp_path / "photo.png"), str(tmp_path / "camera.json")])
+    wait_for(qtbot, lambda: session.source is Source.FRONTAL or session.problem is not None)
+    assert session.problem is None
+    names = {"dam": dam_file, f"lip-kl-{kind}": avatar_files[f"tiny-{kind}"]}
+    monkeypatch.setattr(lipflow.embedded, "embedded_avatars", lambda: avatar_files | names)
+    session.set_fit_config(iterations=2)
+    part = session.part(Compare)
+    part.add_models()
+    assert [c.which for c in part.contenders] == ["dam", f"lip-kl-{kind}"]
+    assert [s.prior for s in wait_for_rest(qtbot, session).standings] == ["N(0, I)", "Gaussian"]
+
+
 def test_without_an_avatar_there_is_nothing_to_compare(empty_session: Session) -> None:
     part = empty_session.part(Compare)
     part.start()
@@ -546,6 +583,24 @@ def test_priors_and_contenders_are_bound_both_ways(qtbot: QtBot, panel: CompareP
     assert [c.title for c in part.contenders] == ["dam"]
     assert [name.text() for name in panel.table.names] == ["dam"]
     assert not panel.split_button.isEnabled()
+
+
+def test_a_prior_that_nothing_drives_is_said_in_the_table_as_on_the_face(
+    qtbot: QtBot, panel: ComparePanel, compared: Session, headset_files: list[Path]
+) -> None:
+    part, box = compared.part(Compare), lambda: panel.table.priors[2]
+    part.add("tiny-hmc")
+    assert wait_for_rest(qtbot, compared).standings[2].prior == box().currentText() == "N(0, I)"
+    assert part.contenders[2].prior == "own"
+    assert box().toolTip() == NOT_DRIVEN
+    box().setCurrentIndex(0)
+    box().activated.emit(0)
+    assert box().currentText() == "N(0, I)"  # it is its own prior that is wanted, and cannot be had
+    assert panel.table.priors[1].currentText() == "Own"  # N(0, I) is what DAM was trained with
+    compared.open_headset_images([str(path) for path in headset_files])
+    wait_for(qtbot, lambda: part.update is not None and part.update.standings[2] is not None)
+    wait_for(qtbot, lambda: part.update.standings[2].prior == "Gaussian")
+    assert box().currentText() == "Own"
 
 
 def test_the_slider_scrubs_and_follows(qtbot: QtBot, panel: ComparePanel, compared: Session) -> None:

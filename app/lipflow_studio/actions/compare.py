@@ -49,7 +49,7 @@ ROWS = (
         (),
         lambda s: s.part(Compare).add_models(),
         "The embedded avatars of the three models that suit what is fitted to",
-        enabled=lambda s: has_avatar(s) and len(models_for(s.source)) > 1,
+        enabled=lambda s: has_avatar(s) and len(models_for(s)) > 1,
     ),
     ActionRow(
         "&Compare",

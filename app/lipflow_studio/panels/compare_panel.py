@@ -180,7 +180,7 @@ def fill_adding(session: Session, menu: QMenu) -> None:
             title = f"{info.name} (open)" if key == "own" else f"{info.name}, {row.title}"
             menu.addAction(title, functools.partial(compare.add, "", key)).setToolTip(row.tip)
         menu.addSeparator()
-    if len(models_for(session.source)) > 1:
+    if len(models_for(session)) > 1:
         models = menu.addAction("DAM, LiP-KL and LiP-Flow", compare.add_models)
         models.setToolTip("The embedded avatars of the three models, in place of the present contenders")
     for name in embedded.embedded_avatars():

@@ -97,7 +97,7 @@ class Compare(Part):
     @command()
     def add_models(self) -> None:
         """The embedded DAM, LiP-KL and LiP-Flow that suit what is fitted to, in place of the present contenders."""
-        names = models_for(self.session.source)
+        names = models_for(self.session)
         if len(names) < 2:
             got = ", ".join(names) or "none"
             self.session.report(InputError("comparison", expected="embedded avatars of several models", got=got))
@@ -456,9 +456,11 @@ class Compare(Part):
         return known
 
 
-def models_for(source: Source) -> list[str]:
-    """The embedded avatars of the models that the paper compares, driven by this source where it drives any."""
-    kind, there = DRIVES.get(source, "kpt"), embedded.embedded_avatars()
+def models_for(session: Session) -> list[str]:
+    """The embedded avatars of the models that the paper compares, driven by what is fitted to. A photograph drives
+    none: then by what would drive the open avatar."""
+    info, there = session.avatar_info, embedded.embedded_avatars()
+    kind = DRIVES.get(session.source) or (None if info is None else info.driving) or "kpt"
     return [name for name in ("dam", f"lip-kl-{kind}", f"lip-flow-{kind}") if name in there]
 
 

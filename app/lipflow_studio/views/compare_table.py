@@ -103,6 +103,8 @@ COLUMNS = (
         least=NARROW,
     ),
 )
+PRIOR = "The prior that it is fitted under; another one begins all fits anew"
+NOT_DRIVEN = "Nothing here drives its own prior: N(0, I) takes its place"
 PRIOR_WIDTH, PRIOR_NARROW = 100, 88  # pixels, for the longest of PRIORS
 NAME, FIRST = 1, 3  # columns of the grid; in front of them the contender's colour
 
@@ -174,13 +176,12 @@ class CompareTable(QWidget):
         compare = self._compare
         dot = QLabel("●")
         name = dressed(_Name(title), "", contender.which or "Only in memory")
-        prior = dressed(QComboBox(), "prior", "The prior that it is fitted under; another one begins all fits anew")
+        prior = dressed(QComboBox(), "prior", PRIOR)
         prior.setFixedWidth(self._prior_width)
         for key, row in PRIORS.items():
             prior.addItem(row.title, key)
             prior.setItemData(prior.count() - 1, row.tip, Qt.ItemDataRole.ToolTipRole)
-        prior.setCurrentIndex(prior.findData(contender.prior))
-        prior.activated.connect(lambda _: compare.set_prior(place, prior.currentData()))
+        prior.activated.connect(lambda _: self._choose_prior(place, prior.currentData()))
         remove = tool("close", f"Take {title} out of the comparison", lambda: compare.remove(place))
         cells: dict[str, QLabel] = {}
         for column in COLUMNS:
@@ -195,8 +196,14 @@ class CompareTable(QWidget):
         self.removers.append(remove)
         self.cells.append(cells)
 
+    def _choose_prior(self, place: int, setting: str) -> None:
+        self._compare.set_prior(place, setting)
+        self._show_update(self._compare.update)  # also where nothing came of it
+
     def _show_update(self, update: ComparisonUpdate | None) -> None:
         standings = (None,) * len(self.cells) if update is None else update.standings
+        for prior, contender, standing in zip(self.priors, self._compare.contenders, standings):
+            _show_prior(prior, contender.prior, standing is None or standing.driven)
         known = any(s is not None and s.figures is not None for s in standings)
         for number, column in enumerate(COLUMNS):
             shown = self._session.source in column.sources and (known or not column.of_truth)
@@ -238,6 +245,16 @@ class _Name(QLabel):
             painter, self.rect(), Qt.AlignmentFlag.AlignVCenter, self.palette(), self.isEnabled(), short
         )
         painter.end()
+
+
+def _show_prior(box: QComboBox, setting: str, driven: bool) -> None:
+    """What a contender is fitted under: N(0, I) where its own prior is wanted and cannot be had."""
+    own, lacks = box.findData("own"), setting == "own" and not driven
+    box.setCurrentIndex(box.findData("standard-normal" if lacks else setting))
+    tip = NOT_DRIVEN if lacks else PRIOR
+    if box.toolTip() != tip:
+        box.setToolTip(tip)
+        box.setItemData(own, NOT_DRIVEN if lacks else PRIORS["own"].tip, Qt.ItemDataRole.ToolTipRole)
 
 
 def _mark(cell: QLabel, best: bool) -> None:
