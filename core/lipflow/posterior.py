@@ -143,6 +143,17 @@ def sample_posterior(
     return sampling.posterior()
 
 
+def evaluations(problem: Problem, config: PosteriorConfig) -> dict[str, int]:
+    """How often each stage, in their order, evaluates the observation, about: their shares of the time."""
+    if config.sampler == "weights":
+        chained = {"warm-up": 0, "sampling": config.samples}
+    else:
+        draws = -(-config.samples // config.chains)
+        chained = {"warm-up": config.warmup * config.chains, "sampling": draws * config.thin * config.chains}
+    secants = config.reference == "laplace" and not isinstance(problem.observation, LeastSquares)
+    return {"reference": 2 * len(problem.mu) if secants else 0, **chained}
+
+
 def _told(steps: Generator[LaplaceState, None, Reference]) -> Generator[PosteriorState, None, Reference]:
     while True:
         try:

@@ -51,13 +51,16 @@ def sampled(qtbot: QtBot, session: Session) -> PosteriorUpdate:
     return posterior.update
 
 
-def test_it_finds_weighted_faces_and_where_they_differ(qtbot: QtBot, fitted: Session) -> None:
+def test_it_finds_faces_and_where_they_differ(qtbot: QtBot, fitted: Session) -> None:
     deviations: list[object] = []
     fitted.part(Posterior).deviation_changed.connect(deviations.append)
     update = sampled(qtbot, fitted)
     assert update.count == 32
     assert len(update.samples) == 5
-    assert all(sample.weight == pytest.approx(1 / 32) for sample in update.samples)
+    away = [sample.away for sample in update.samples]
+    assert away == sorted(away)
+    assert 0.1 < away[0] < away[-1] < 3 * np.sqrt(np.square(update.vertex_std).mean())
+    assert (update.share, update.left_s) == (1.0, 0.0)
     assert update.vertex_std.shape == (len(fitted.avatar_info.vertices),)
     assert update.vertex_std.max() > 0.1
     np.testing.assert_array_equal(update.landmark_std, update.vertex_std[list(fitted.avatar_info.landmarks.ids)])
@@ -145,7 +148,7 @@ def test_the_strip_shows_faces_and_loads_them(qtbot: QtBot, panel: PosteriorPane
     assert panel.run_button.text() == "Sample the posterior"
     assert not panel.empty.isVisible()
     assert panel.strip.count() == 5
-    assert panel.strip.item(0).text() == "3.1 %"
+    assert [panel.strip.item(row).text() for row in range(5)] == [f"{s.away:.1f} mm" for s in update.samples]
     wait_for(qtbot, lambda: len({panel.strip.item(row).icon().cacheKey() for row in range(5)}) == 5)
     assert "mm at most" in panel.spread.text()
     assert "Most uncertain keypoint: face." in panel.suggestion.text()
@@ -172,8 +175,13 @@ def test_its_options_are_bound_both_ways(panel: PosteriorPanel, fitted: Session)
 def test_progress_is_told(panel: PosteriorPanel, fitted: Session) -> None:
     update = PosteriorUpdate("warm-up", 20, 60)
     panel._show_update(update)
-    assert panel.state.text() == "Warm-up 20 of 60"
-    assert (panel.bar.value(), panel.bar.maximum()) == (20, 60)
+    assert panel.state.text() == "Stopped before the first code"
+    panel._show_update(replace(update, share=0.25, left_s=75.0))
+    assert panel.bar.value() / panel.bar.maximum() == 0.25
+    fitted.part(Posterior).running = True
+    panel._show_update(replace(update, share=0.25, left_s=75.0))
+    assert panel.state.text() == "Warm-up 20 of 60  ·  75 s left"
+    fitted.part(Posterior).running = False
     std = np.ones(len(fitted.avatar_info.vertices), np.float32)
     samples = (Sample(fitted.code(), 1.0),)
     panel._show_update(replace(update, stage="sampling", count=8, effective=3.6, samples=samples, vertex_std=std))

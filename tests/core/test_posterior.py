@@ -12,7 +12,14 @@ from lipflow.checks import InputError
 from lipflow.fitting import FitConfig, fit, make_problem
 from lipflow.laplace import laplace, log_mass
 from lipflow.observations import KeypointObservation
-from lipflow.posterior import Posterior, PosteriorConfig, PosteriorState, effective_samples, sample_posterior
+from lipflow.posterior import (
+    Posterior,
+    PosteriorConfig,
+    PosteriorState,
+    effective_samples,
+    evaluations,
+    sample_posterior,
+)
 from lipflow.solvers import Problem
 from support.linear import LATENT, LinearObservation, SolvedObservation, linear_posterior, straight_avatar
 from support.random_avatar import random_avatar, tiny_config
@@ -178,6 +185,24 @@ def test_stages_come_in_order_and_the_same_seed_gives_the_same_codes():
     again = sampled(problem, mean.float(), config, seed=5)
     np.testing.assert_array_equal(again.codes, states[-1].posterior.codes)
     assert not np.array_equal(sampled(problem, mean.float(), config, seed=6).codes, again.codes)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_evaluations_are_told_before_they_are_made(name, monkeypatch):
+    problem, mean, _ = linear_problem(LinearObservation)
+    config = replace(EVERY[name], samples=12, chains=4, warmup=3, thin=2, batch=4)
+    made, whole = [0], LinearObservation.residuals
+
+    def counted(self, avatar, z):
+        made[0] += len(z)
+        return whole(self, avatar, z)
+
+    monkeypatch.setattr(LinearObservation, "residuals", counted)
+    after = {state.stage: made[0] for state in sample_posterior(problem, mean.float(), config)}
+    told = evaluations(problem, config)
+    before = 1 + (config.chains if config.sampler == "chain" else 0)  # of the start
+    assert after["sampling"] == pytest.approx(before + sum(told.values()), abs=2)
+    assert after.get("reference", 1) == 1 + told["reference"]
 
 
 def test_gradients_are_on_again_between_states():

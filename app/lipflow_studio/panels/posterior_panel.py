@@ -12,6 +12,7 @@ from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.posterior import MOST_SAMPLES, MOST_SHOWN, Posterior, PosteriorOptions
 from lipflow_studio.posterior_engine import PosteriorUpdate, Sample
 from lipflow_studio.session import Session
+from lipflow_studio.time_left import time_left
 from lipflow_studio.widgets.face_strip import FaceStrip
 from lipflow_studio.widgets.make import button, dressed, label
 from lipflow_studio.widgets.scrolling import scrolling
@@ -21,6 +22,12 @@ FACE, LARGEST = QSize(66, 88), 176  # pixels; half as high as portraits are
 BESIDE = 360  # pixels of the window's height for the head, tabs, menu and status bar
 LEAST_WIDTH = 420  # pixels
 STAGES = {"reference": "Curvature", "warm-up": "Warm-up", "sampling": "Sampling"}
+START, STOP = "Find codes that fit as well as this one (Shift+U)", "Take what was found so far (Shift+U)"
+STRIP = (
+    "How far each face is from the mean of all (root mean square of its vertices), the most usual first. "
+    "Return or double click: load this face"
+)
+WHOLE = 1000  # the progress bar's end
 EMPTY = "Fit a face (pin a keypoint, or open headset images), then sample: the faces that fit as well stand here."
 
 
@@ -36,9 +43,7 @@ class PosteriorPanel(QWidget):
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         column.addLayout(self._tools())
-        self.strip = FaceStrip(
-            session.part(Faces), "posterior", FACE, "Return or double click: load this face", LARGEST
-        )
+        self.strip = FaceStrip(session.part(Faces), "posterior", FACE, STRIP, LARGEST)
         self.strip.setMinimumHeight(FACE.height() + 40)
         self.strip.itemActivated.connect(self._load)
         self.empty = label(EMPTY, "hint")
@@ -62,9 +67,7 @@ class PosteriorPanel(QWidget):
     def _tools(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(8)
-        self.run_button = button(
-            "play", "Sample the posterior", "Find codes that fit as well as this one (Shift+U)", self.toggle, "primary"
-        )
+        self.run_button = button("play", "Sample the posterior", START, self.toggle, "primary")
         self.samples = dressed(QSpinBox(), "", "Codes to take; at its least, as many as suit the observation")
         self.samples.setRange(0, MOST_SAMPLES)
         self.samples.setSingleStep(32)
@@ -124,6 +127,7 @@ class PosteriorPanel(QWidget):
 
     def _show_running(self, on: bool) -> None:
         self.run_button.setText("Stop" if on else "Sample the posterior")
+        self.run_button.setToolTip(STOP if on else START)
         self.run_button.setIcon(icon("stop" if on else "play"))
         self.bar.setVisible(on)
         self._show_update(self._posterior.update)
@@ -134,8 +138,7 @@ class PosteriorPanel(QWidget):
         self.empty.setText("Sampling…" if self._posterior.running else EMPTY)
         if samples is not self._faces:
             self._faces = samples
-            weights = [f"{100 * sample.weight:.2g} %" for sample in samples]
-            self.strip.show_codes([sample.z for sample in samples], weights)
+            self.strip.show_codes([sample.z for sample in samples], [f"{sample.away:.1f} mm" for sample in samples])
         self._show_progress(update)
         self._show_suggestion()
 
@@ -145,12 +148,16 @@ class PosteriorPanel(QWidget):
             self.state.setText("")
             self.spread.setText("")
             return
-        self.bar.setRange(0, update.total)
-        self.bar.setValue(update.done)
+        self.bar.setRange(0, WHOLE)
+        self.bar.setValue(round(WHOLE * update.share))
         words = f"{STAGES[update.stage]} {update.done} of {update.total}"
         if update.count:
             effective = "" if math.isnan(update.effective) else f"  ·  {update.effective:.0f} effective"
             words = f"{update.count} codes{effective}"
+        elif not self._posterior.running:
+            words = "Stopped before the first code"
+        if self._posterior.running and update.left_s is not None:
+            words = f"{words}  ·  {time_left(update.left_s)}"
         self.state.setText("of an earlier face" if self._posterior.stale else words)
         deviation = update.vertex_std
         self.spread.setText(

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from lipflow_studio.parts.training import Run
 from lipflow_studio.run_watch import RunState
 from lipflow_studio.theme import Theme, current
+from lipflow_studio.time_left import time_left
 
 HEIGHT, MARGIN, BAR, GAP = 40, 7, 3, 10  # pixels
 
@@ -20,21 +21,13 @@ def told(run: Run) -> str:
     if run.state is RunState.FAILED:
         return f"Failed: {run.note}" if run.note else "Failed"
     steps = f"{run.step:,} of {run.config.steps:,} steps"
+    left = "" if run.eta_s is None else f", {time_left(run.eta_s)}"
     words = {
         RunState.QUEUED: "Waits for the run before it",
         RunState.FINISHED: f"Finished, {run.config.steps:,} steps",
-        RunState.RUNNING: f"{steps}{_left(run.eta_s)}",
+        RunState.RUNNING: f"{steps}{left}",
     }
     return words.get(run.state, f"{run.state.value} at {steps}")
-
-
-def _left(seconds: float | None) -> str:
-    """How long it still takes."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f", {seconds:.0f} s left"
-    return f", {seconds / 60:.0f} min left" if seconds < 5400 else f", {seconds / 3600:.1f} h left"
 
 
 class RunRow(QStyledItemDelegate):
