@@ -89,14 +89,15 @@ def _read(
     """Tensors, body, and the digest that the file says it has."""
     name = f"{what} {path}"
     try:
-        with safe_open(path, framework="pt") as file:
+        # For torch's tensors the library opens the file twice, and it may have been replaced between.
+        with safe_open(path, framework="pt" if with_tensors else "np") as file:
             metadata = file.metadata() or {}
             body = json.loads(metadata.get(KEY, "null"))
             keys = file.keys() if with_tensors else ()
             tensors = {key: file.get_tensor(key) for key in keys}
     except FileNotFoundError as error:
         raise InputError(name, expected="a file", got="none there") from error
-    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, RuntimeError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or ["nothing readable"])[0]
         raise InputError(name, expected="a whole safetensors file", got=reason) from error
     if not isinstance(body, dict) or body.get("format") != kind:

@@ -73,3 +73,21 @@ def test_a_changed_byte_is_noticed_and_files_from_before_are_read(tmp_path: Path
         assert "\n" not in str(refused.value)
     save_file(tensors, path, metadata={"lipflow": json.dumps(body)})
     assert load_tensors(path, what="tensors", kind="test")[1] == body
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a sweep reads how far its runs are: that must not end it."""
+    path, opened = tmp_path / "x.safetensors", torch.UntypedStorage.from_file
+    save_tensors(path, {**TENSORS, "more": torch.zeros(1000)}, BODY)
+
+    def replaced_before(*args: object, **kwargs: object) -> torch.UntypedStorage:
+        save_tensors(path, TENSORS, BODY)
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", replaced_before)
+    assert load_body(path, what="tensors", kind="test") == BODY
+    with pytest.raises(InputError, match=r"x\.safetensors: expected a whole safetensors file") as refused:
+        load_tensors(path, what="tensors", kind="test")
+    assert "\n" not in str(refused.value)
