@@ -125,14 +125,33 @@ def test_saving_needs_a_place_and_an_avatar_with_a_file(session: Session, tmp_pa
     assert not (tmp_path / "x.lipflow").exists()
 
 
-def test_a_new_session_begins_with_the_default_avatar(qtbot: QtBot, opened: Session, tmp_path: Path) -> None:
+def test_a_new_session_keeps_the_open_avatar_alone(
+    qtbot: QtBot, opened: Session, headset_files: list[Path], tmp_path: Path
+) -> None:
+    opened.open_headset_images([str(path) for path in headset_files])  # which brings the avatar that they drive
+    wait_for(qtbot, lambda: opened.headset is not None)
+    info = opened.avatar_info
     opened.move_keypoints({0: (0.5, 0.5)})
+    opened.select([0])
+    opened.view_from("left")
     opened.part(Files).save(str(tmp_path / "a.lipflow"))
     opened.part(Files).new()
     wait_for(qtbot, lambda: not opened.loading)
+    assert opened.avatar_info is info
     assert opened.part(Files).path is None
     assert not opened.keypoints.pinned.any()
+    assert (opened.headset, opened.source, opened.selection) == (None, Source.KEYPOINTS, frozenset())
+    assert opened.camera == opened.home
     assert opened.undo_stack.count() == 0
+    np.testing.assert_array_equal(opened.code(), info.start)
+
+
+def test_where_no_avatar_is_open_a_new_session_begins_with_the_default_one(
+    qtbot: QtBot, empty_session: Session
+) -> None:
+    empty_session.part(Files).new()
+    wait_for(qtbot, lambda: empty_session.avatar_info is not None)
+    assert empty_session.avatar_info.name == "tiny-kpt"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ ROWS = (
         "New session",
         ("Ctrl+N",),
         _new,
-        "The neutral face of the avatar that the studio starts with",
+        "The neutral face of the avatar that is open, with nothing pinned or fitted to",
         enabled=has_avatar,
     ),
     ActionRow(

@@ -45,17 +45,22 @@ class Files(Part):
 
     @command()
     def new(self) -> None:
-        """Begin again with the avatar that the studio starts with."""
+        """Begin again with the open avatar, or the one that the studio starts with where none is."""
+        session, avatar, info = self.session, self.session.avatar, self.session.avatar_info
+
+        def load() -> tuple[Avatar, AvatarInfo]:
+            if avatar is None or info is None:
+                return load_avatar(embedded.find_avatar(embedded.DEFAULT), session.device)
+            return avatar, info
 
         def use(loaded: tuple[Avatar, AvatarInfo]) -> None:
-            self.session.replace_document(Document.of_avatar(*loaded))
+            session.replace_document(Document.of_avatar(*loaded))
+            session.put_selection(frozenset())
+            session.put_camera(session.home)
             self._restore_parts({})
             self._put_path(None)
 
-        device = self.session.device
-        self.session.load(
-            "Opening a new session", lambda: load_avatar(embedded.find_avatar(embedded.DEFAULT), device), use
-        )
+        session.load("Opening a new session", load, use)
 
     @command()
     def open(self, path: str) -> None:
