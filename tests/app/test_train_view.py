@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pyqtgraph as pg
 import pytest
+from PySide6.QtCore import QEvent, QObject
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from conftest import wait_for_fit
 from lipflow.training_log import Curve
 from lipflow_studio import theme
 from lipflow_studio.run_watch import Plane
+from lipflow_studio.session import Session
 from lipflow_studio.views import scalar_plot
+from lipflow_studio.views.curve_view import REDRAW_MS, CurveView
 from lipflow_studio.views.scalar_plot import ScalarPlot
 from lipflow_studio.views.train_view import PlaneView
 
@@ -47,6 +54,38 @@ def test_lines_are_kept_from_one_look_to_the_next(qtbot: QtBot) -> None:
     plot.show_curves({})
     assert plot.drawn() == {}
     assert scalar_plot.NOTHING in plot.legend.text()
+
+
+class Paints(QObject):
+    """Counts how often a plot is painted."""
+
+    def __init__(self, plot: pg.PlotWidget) -> None:
+        super().__init__(plot)
+        self.count = 0
+        plot.viewport().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_what_is_new_in_a_plot_is_painted_once(qtbot: QtBot, session: Session) -> None:
+    """Nothing takes the window longer; pyqtgraph finds its view while it paints, and then paints again."""
+    scalars, fit = ScalarPlot("losses"), CurveView(session)
+    for view in (scalars, fit):
+        qtbot.addWidget(view)
+        view.resize(300, 260)
+        view.show()
+        qtbot.waitExposed(view)
+    scalars.show_curves(curves(40, *LOSSES))
+    session.move_keypoints({0: (0.5, 0.2)})
+    wait_for_fit(qtbot, session)
+    qtbot.wait(2 * REDRAW_MS)
+    paints = [Paints(plot) for plot in (scalars.plot, fit.energy, fit.likelihood)]
+    scalars.show_curves({tag: Curve(curve.steps, curve.values * 3) for tag, curve in curves(60, *LOSSES).items()})
+    session.fit_changed.emit(replace(session.fit, curve=np.concatenate([session.fit.curve] * 3) * 1.5))
+    qtbot.wait(2 * REDRAW_MS)
+    assert [paint.count for paint in paints] == [1, 1, 1]
 
 
 def test_another_choice_has_other_lines_and_its_own_axis(qtbot: QtBot) -> None:

@@ -87,7 +87,7 @@ class CameraTriple(QWidget):
     def show_render(self, render: FloatArray, error: FloatArray) -> None:
         self._pixels[1] = np.ascontiguousarray((np.clip(render, 0, 1) * 255).astype(np.uint8))
         index = (np.clip(error / ERROR_WHITE, 0, 1) * 255).astype(np.uint8)
-        self._pixels[2] = np.ascontiguousarray(ERROR_COLOURS[index])
+        self._pixels[2] = ERROR_COLOURS.take(index, axis=0)  # a quarter of the time that indexing takes
         self.note = f"{MEAN_ERROR}{error.mean():.3f}"
         self.update()
 

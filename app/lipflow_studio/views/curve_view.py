@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from lipflow_studio.document import FitUpdate
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
-from lipflow_studio.views.scalar_plot import dress, plain_plot
+from lipflow_studio.views.scalar_plot import dress, new_line, number, plain_plot, settle
 from lipflow_studio.widgets.make import dressed, label
 
 REDRAW_MS = 250  # plots are the dearest thing to draw in the window
@@ -33,8 +33,8 @@ class CurveView(QWidget):
         self.likelihood.setXLink(self.energy)
         self.energy.getPlotItem().getAxis("bottom").setStyle(showValues=False)
         self.energy.getPlotItem().getAxis("bottom").setHeight(UNNUMBERED)
-        self._total, self._data = self.energy.plot(), self.energy.plot()
-        self._log_p = self.likelihood.plot()
+        self._total, self._data = new_line(self.energy), new_line(self.energy)
+        self._log_p = new_line(self.likelihood)
         self.lines = self._total, self._data, self._log_p
         self._legends = (label("", "legend"), label("", "legend"))
         for title, plot in zip(self._legends, (self.energy, self.likelihood)):
@@ -93,9 +93,10 @@ class CurveView(QWidget):
         if len(x):
             self.energy.setXRange(x[0], max(x[-1], x[0] + 1), padding=0.03)
         self.empty.setVisible(not len(rows))
+        number(self.energy, "left", on=len(rows) > 0)
+        number(self.likelihood, "left", "bottom", on=len(rows) > 0)
         for plot in (self.energy, self.likelihood):
-            plot.getPlotItem().getAxis("left").setStyle(showValues=len(rows) > 0)
-        self.likelihood.getPlotItem().getAxis("bottom").setStyle(showValues=len(rows) > 0)
+            settle(plot)
 
 
 def _legend(*series: tuple[str, str]) -> str:

@@ -134,7 +134,7 @@ class ScalarPlot(QWidget):
             if curve is None:
                 continue
             if tag not in self._lines:
-                self._lines[tag] = item.plot(name=tag)
+                self._lines[tag] = new_line(self.plot, tag)
             colour = look.kinds[place % len(look.kinds)]
             thin = slice(None, None, max(1, math.ceil(len(curve.steps) / WIDEST)))
             few = len(curve.steps) < 30
@@ -150,8 +150,8 @@ class ScalarPlot(QWidget):
             named.append(f"<span style='color:{colour}'>{name}</span>")
         last = max((int(curve.steps[-1]) for curve in self._curves.values()), default=0)
         item.setXRange(0, max(last, 1), padding=0.02)
-        for side in ("left", "bottom"):
-            item.getAxis(side).setStyle(showValues=bool(named))
+        number(self.plot, "left", "bottom", on=bool(named))
+        settle(self.plot)
         self.legend.setText(f"<span style='font-size: 10px'>{' '.join(named) or NOTHING}</span>")
         self.choice.setToolTip(row.tip or "Which scalars are drawn")
 
@@ -220,6 +220,24 @@ def plain_plot() -> pg.PlotWidget:
     item.getAxis("left").setWidth(44)
     item.getAxis("bottom").setHeight(18)
     return plot
+
+
+def new_line(plot: pg.PlotWidget, name: str | None = None) -> pg.PlotDataItem:
+    """A line in a plot that shows all of it: no care for values far outside, for which it is made anew at each move."""
+    return plot.getPlotItem().plot(name=name, dynamicRangeLimit=None)
+
+
+def number(plot: pg.PlotWidget, *sides: str, on: bool) -> None:
+    """Whether numbers stand beside these axes, which are made anew only where that changes."""
+    for side in sides:
+        axis = plot.getPlotItem().getAxis(side)
+        if axis.style["showValues"] is not on:
+            axis.setStyle(showValues=on)
+
+
+def settle(plot: pg.PlotWidget) -> None:
+    """Fit the view to what is shown now, before it is painted: pyqtgraph does so while it paints, and paints again."""
+    plot.getPlotItem().getViewBox().prepareForPaint()
 
 
 def dress(plot: pg.PlotWidget) -> None:

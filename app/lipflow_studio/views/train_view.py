@@ -12,7 +12,7 @@ from lipflow_studio.parts.training import Training
 from lipflow_studio.run_watch import Plane, RunView
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
-from lipflow_studio.views.scalar_plot import ScalarPlot, dress, plain_plot
+from lipflow_studio.views.scalar_plot import ScalarPlot, dress, plain_plot, settle
 from lipflow_studio.widgets.make import dressed, label
 
 CAPTIONS = ("Photo", "Q", "Prior")
@@ -167,5 +167,6 @@ class PlaneView(QWidget):
         colours = [brushes[kind % len(brushes)] for kind in plane.kinds]
         self.codes.setData(pos=plane.codes, brush=colours, pen=None, size=POINT)
         self.prior.setData(pos=plane.prior, symbol="x", brush=look.muted, pen=None, size=POINT)
+        settle(self.plot)
         self.title.setText(f"{self._name}  {100 * plane.share:.0f} %")
         self.title.setToolTip(f"{self.toolTip()}. This plane shows {100 * plane.share:.0f} % of their variance.")
