@@ -32,11 +32,16 @@ class CouplingOnHost:
         """[H], the first layer's with the part of a context [C]."""
         return self.of_context @ h + self.first_bias
 
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """The half that stays as it is, and the other; of codes or columns of them, [Z, ...]."""
+        return x[: self.keep], x[self.keep :]
+
     def change(self, kept: Array, first_bias: Array) -> _Change:
         """What the kept half [N] says of the other."""
         first = np.maximum(self.first @ kept + first_bias, 0)
         second = np.maximum(self.middle @ first + self.middle_bias, 0)
-        shift, raw = np.split(self.last @ second + self.last_bias, 2)
+        change = self.last @ second + self.last_bias
+        shift, raw = change[: len(change) // 2], change[len(change) // 2 :]
         bent = np.tanh(raw / self.cap)
         return _Change(self, first, second, shift, bent, np.exp(self.cap * bent))
 
@@ -69,14 +74,14 @@ class _Step:
 
     def __init__(self, coupling: CouplingOnHost, first_bias: Array, x: Array) -> None:
         self._coupling = coupling
-        kept, changed = np.split(x[coupling.permutation], [coupling.keep])
+        kept, changed = coupling.halves(x[coupling.permutation])
         self._change = coupling.change(kept, first_bias)
         self._scaled = changed * self._change.scale
         self.output = np.concatenate([kept, self._scaled + self._change.shift])
         self.log_abs_det = self._change.log_abs_det
 
     def pull_back(self, by_output: Array, by_log_abs_det: float) -> Array:
-        by_kept, by_changed = np.split(by_output, [self._coupling.keep])
+        by_kept, by_changed = self._coupling.halves(by_output)
         by_kept = by_kept + self._change.pull_back(by_changed, by_changed * self._scaled + by_log_abs_det)
         return np.concatenate([by_kept, by_changed * self._change.scale])[self._coupling.inverse]
 
@@ -109,14 +114,14 @@ class _InverseStep:
     changed_by_kept: Tensor  # [Z - N, N]
 
     def apply(self, by: Array) -> Array:
-        kept, changed = by[: self.coupling.keep], by[self.coupling.keep :]
+        kept, changed = self.coupling.halves(by)
         changed = (changed - self.changed_by_kept.numpy() @ kept) / self.scale
         return np.concatenate([kept, changed])[self.coupling.inverse]
 
     def pull_back(self, by_input: Array) -> Array:
         """Derivatives of n things by what came in, as columns [Z, n] -> by what goes out."""
         by = by_input[self.coupling.permutation]
-        kept, changed = by[: self.coupling.keep], by[self.coupling.keep :]
+        kept, changed = self.coupling.halves(by)
         changed /= self.scale[:, None]
         torch.from_numpy(kept).addmm_(self.changed_by_kept.T, torch.from_numpy(changed), alpha=-1)
         return by
@@ -170,14 +175,14 @@ class _StepBack:
 
     def __init__(self, coupling: CouplingOnHost, first_bias: Array, y: Array) -> None:
         self._coupling = coupling
-        kept, changed = np.split(y, [coupling.keep])
+        kept, changed = coupling.halves(y)
         self._change = coupling.change(kept, first_bias)
         self._unscaled = (changed - self._change.shift) / self._change.scale
         self.input = np.concatenate([kept, self._unscaled])[coupling.inverse]
         self.log_abs_det = self._change.log_abs_det
 
     def pull_back(self, by_input: Array, by_log_abs_det: float) -> Array:
-        by_kept, by_unscaled = np.split(by_input[self._coupling.permutation], [self._coupling.keep])
+        by_kept, by_unscaled = self._coupling.halves(by_input[self._coupling.permutation])
         by_changed = by_unscaled / self._change.scale
         by_log_scale = by_log_abs_det - by_unscaled * self._unscaled
         return np.concatenate([by_kept + self._change.pull_back(-by_changed, by_log_scale), by_changed])
