@@ -235,7 +235,7 @@ class _Render(torch.autograd.Function):
             None if grad_depth is None else grad_depth.contiguous().numpy(),
             ctx.needs_input_grad[2],
         )
-        grad_vertices, grad_projection = _through_projection(grad_points, vertices, projection)
+        grad_vertices, grad_projection = _through_projection(grad_points, vertices, projection, ctx.needs_input_grad[:2])
         return grad_vertices, grad_projection, grad_textures, None, None, None
 
 
@@ -282,7 +282,9 @@ class _Soften(torch.autograd.Function):
                 ctx.mesh.faces,
                 grad_points,
             )
-        grad_vertices, grad_projection = _through_projection(torch.from_numpy(grad_points), vertices, projection)
+        grad_vertices, grad_projection = _through_projection(
+            torch.from_numpy(grad_points), vertices, projection, ctx.needs_input_grad[2:4]
+        )
         grad_hard = None if grad_rgb is None else pairs.blend(grad_rgb.contiguous(), transposed=True)
         return grad_hard, None, grad_vertices, grad_projection, None, None, None, None
 
@@ -346,10 +348,16 @@ def _projected(vertices: Tensor, projection: Tensor) -> tuple[npt.NDArray[np.flo
     return points, pixels
 
 
-def _through_projection(grad_points: Tensor, vertices: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
-    """From the gradient of homogeneous pixels [B, V, 3] to that of the vertices and of the projection [B, 3, 4]."""
+def _through_projection(
+    grad_points: Tensor, vertices: Tensor, projection: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """From the gradient of homogeneous pixels [B, V, 3] to those that are wanted: of the vertices, of the projection
+    [B, 3, 4]."""
+    grad_vertices = (grad_points @ projection[:, :, :3]).float() if wanted[0] else None
+    if not wanted[1]:
+        return grad_vertices, None
     homogeneous = torch.nn.functional.pad(vertices.double(), (0, 1), value=1.0)
-    return (grad_points @ projection[:, :, :3]).float(), grad_points.transpose(1, 2) @ homogeneous
+    return grad_vertices, grad_points.transpose(1, 2) @ homogeneous
 
 
 class CpuRenderer:
