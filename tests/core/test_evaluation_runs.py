@@ -25,6 +25,7 @@ from lipflow.evaluation.many_runs import EvaluatedRuns, check_runs, evaluate_run
 from lipflow.evaluation.runs import Run
 from lipflow.runs import advance, claimed, opened
 from lipflow.training_config import TrainConfig
+from support.script_module import script_module
 
 CONFIG = EvaluationConfig(
     tables=(1, 3, 4), counts=FrameCounts(test=3, val=1, train=2), rungs=(2,), impoverish=True, impoverished_frames=1
@@ -245,3 +246,19 @@ def test_the_command_refuses_what_makes_no_sense(
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert main(["evaluate", str(tmp_path), "--capture", str(capture_dir), "--out", str(tmp_path / "report")]) == 2
     assert not (tmp_path / "report").exists()
+
+
+def test_optimisers_are_compared_on_validation_frames_of_runs_for_headset_images(
+    runs: list[Run], capture_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with script_module("optimisers") as script:
+        ways = {name: replace(way, iterations=2) for name, way in script.WAYS.items()}
+        monkeypatch.setattr(script, "WAYS", ways)
+        folders = [str(run.folder) for run in runs[:2]]
+        monkeypatch.setattr("sys.argv", ["optimisers.py", *folders, "--capture", str(capture_dir), "--frames", "1"])
+        assert script.main() == 2
+    printed = capsys.readouterr()
+    rows = [line.split("|")[1:-1] for line in printed.out.splitlines() if line.startswith("| ") and "way" not in line]
+    assert [row[0].strip() for row in rows] == list(ways)
+    assert all(float(cell) > 0 for row in rows for cell in row[1:])
+    assert "lip-flow-kpt" in printed.err.splitlines()[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -18,21 +17,14 @@ from lipflow.capture import open_capture
 from lipflow.capture.synthetic.head import HeadRig
 from lipflow.observation_files import load_keypoints
 from support.random_avatar import random_avatar, tiny_config
+from support.script_module import script_module
 from support.tiny_capture import write_tiny_capture
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "real_frame.py"
 
 
 @pytest.fixture(scope="module")
 def real_frame() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("real_frame", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["real_frame"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["real_frame"]
+    with script_module("real_frame") as module:
+        yield module
 
 
 def _run(real_frame: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
