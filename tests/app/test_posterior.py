@@ -148,7 +148,7 @@ def test_the_strip_shows_faces_and_loads_them(qtbot: QtBot, panel: PosteriorPane
     assert panel.run_button.text() == "Sample the posterior"
     assert not panel.empty.isVisible()
     assert panel.strip.count() == 5
-    assert [panel.strip.item(row).text() for row in range(5)] == [f"{s.away:.1f} mm" for s in update.samples]
+    assert [panel.strip.item(row).text() for row in range(5)] == [f"{s.away:.2f} mm" for s in update.samples]
     wait_for(qtbot, lambda: len({panel.strip.item(row).icon().cacheKey() for row in range(5)}) == 5)
     assert "mm at most" in panel.spread.text()
     assert "Most uncertain keypoint: face." in panel.suggestion.text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QFocusEvent, QFontMetrics, QImage, QMouseEvent, QWheelEvent
+from PySide6.QtGui import QFocusEvent, QFontMetrics, QImage, QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QApplication, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -26,7 +26,7 @@ from lipflow_studio.views.curve_view import CurveView
 from lipflow_studio.views.head_view import HeadView
 from lipflow_studio.views.hmc_view import HmcView
 from lipflow_studio.views.keypoint_view import KeypointView, head_top
-from lipflow_studio.views.scalar_plot import ScalarPlot, plain_plot
+from lipflow_studio.views.scalar_plot import ScalarPlot, keep_legible, new_line, number, plain_plot, settle
 from lipflow_studio.widgets.banner import Banner
 
 LEFT, RIGHT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.MouseButton.NoButton
@@ -599,6 +599,29 @@ def make_open(empty_session: Session, kpt_avatar: object) -> Callable[[], None]:
     from lipflow_studio.engine import describe
 
     return lambda: empty_session.use_avatar(kpt_avatar, describe(kpt_avatar, "tiny-kpt"))
+
+
+@pytest.mark.parametrize("height", [60, 100, 112, 130, 220])
+@pytest.mark.parametrize("value", [-574.2, -1285.0, -12345.0, -0.7, 12.1, 20917.0, 120300.0])
+def test_numbers_stand_beside_every_curve(qtbot: QtBot, session: Session, value: float, height: int) -> None:
+    """A number that is too long for its place is not written."""
+    view = CurveView(session)
+    qtbot.addWidget(view)
+    plot = view.likelihood
+    plot.setParent(None)
+    plot.resize(240, height)
+    plot.show()
+    number(plot, "left", on=True)
+    line, axis = new_line(plot), plot.getPlotItem().getAxis("left")
+    canvas = QImage(240, height, QImage.Format.Format_ARGB32)
+    for width in (0.0, 0.003, 0.07, 0.6, 4.0, 9.0, 33.0, 800.0):
+        values = np.array([value, value + width])
+        line.setData([0, 1], values)
+        keep_legible(plot, values)
+        settle(plot)
+        with QPainter(canvas) as painter:
+            _, _, texts = axis.generateDrawSpecs(painter)
+        assert len({text for _, _, text in texts}) >= 2, (width, texts)
 
 
 def test_numbers_beside_a_low_plot_keep_their_distance(qtbot: QtBot) -> None:

@@ -138,7 +138,7 @@ class PosteriorPanel(QWidget):
         self.empty.setText("Sampling…" if self._posterior.running else EMPTY)
         if samples is not self._faces:
             self._faces = samples
-            self.strip.show_codes([sample.z for sample in samples], [f"{sample.away:.1f} mm" for sample in samples])
+            self.strip.show_codes([sample.z for sample in samples], [f"{sample.away:.2f} mm" for sample in samples])
         self._show_progress(update)
         self._show_suggestion()
 

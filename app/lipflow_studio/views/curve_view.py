@@ -10,10 +10,11 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from lipflow_studio.document import FitUpdate
 from lipflow_studio.session import Session
 from lipflow_studio.theme import current
-from lipflow_studio.views.scalar_plot import dress, new_line, number, plain_plot, settle
+from lipflow_studio.views.scalar_plot import dress, keep_legible, new_line, number, plain_plot, settle
 from lipflow_studio.widgets.make import dressed, label
 
 REDRAW_MS = 250  # plots are the dearest thing to draw in the window
+BESIDE = 50  # pixels for the numbers of an axis
 UNNUMBERED = 5  # pixels of an axis without numbers
 DOT = 5  # pixels of a curve's only point
 EMPTY = "No fit yet: drag a keypoint, or open images"
@@ -31,6 +32,8 @@ class CurveView(QWidget):
         layout.setSpacing(2)
         self.energy, self.likelihood = plain_plot(), plain_plot()
         self.likelihood.setXLink(self.energy)
+        for plot in (self.energy, self.likelihood):
+            plot.getPlotItem().getAxis("left").setWidth(BESIDE)
         self.energy.getPlotItem().getAxis("bottom").setStyle(showValues=False)
         self.energy.getPlotItem().getAxis("bottom").setHeight(UNNUMBERED)
         self._total, self._data = new_line(self.energy), new_line(self.energy)
@@ -44,7 +47,7 @@ class CurveView(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
         inside = QVBoxLayout(self.energy)
-        inside.setContentsMargins(50, 0, 4, 4)  # beside the axis
+        inside.setContentsMargins(BESIDE + 6, 0, 4, 4)  # beside the axis
         inside.addWidget(self.empty)
         self._dress()
         self._latest: FitUpdate | None = None
@@ -91,6 +94,8 @@ class CurveView(QWidget):
         for line, values in zip(self.lines, rows.T):
             line.setData(x, values, symbol=symbol, symbolSize=DOT, symbolPen=None)
         if len(x):
+            keep_legible(self.energy, *rows.T[:2])
+            keep_legible(self.likelihood, rows.T[2])
             self.energy.setXRange(x[0], max(x[-1], x[0] + 1), padding=0.03)
         self.empty.setVisible(not len(rows))
         number(self.energy, "left", on=len(rows) > 0)

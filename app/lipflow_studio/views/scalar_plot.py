@@ -20,9 +20,11 @@ NOTHING = "nothing logged yet"
 WRITTEN = (1.0, 2.0, 5.0, 10.0)
 CLOSEST = 19  # pixels from one number beside a plot to the next
 BESIDE = 6  # pixels between two numbers below a plot
-LOW = 90  # pixels of a plot's height below which there are two numbers, wherever they are
+LOW = 110  # pixels of a plot's height below which there are two numbers, wherever they are
 INSIDE = 0.24  # of a low plot's height from its edges to these
 FEWEST = 3  # numbers beside a plot, where there is room for them
+DIGITS = 4  # of a number beside a plot; one of more before the point has none behind it
+THOUSANDS = 100_000  # from here on numbers beside a plot are written as so many
 WIDEST = 600  # points of a curve that are drawn: about as many as the plot has pixels
 
 
@@ -176,9 +178,15 @@ class _Axis(pg.AxisItem):
         if self.logMode or not 0 < size < LOW or width <= 0:
             values: list[tuple[float, list[float]]] = super().tickValues(minVal, maxVal, size)
             return values
-        step = _round_up(width / 25)
+        step = _round_up(width / 10)
         ends = minVal + INSIDE * width, maxVal - INSIDE * width
         return [(step, [step * round(end / step) for end in ends])]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        if not self.logMode and max(map(abs, values), default=0) >= THOUSANDS:
+            return [f"{value / 1000:g}k" for value in values]
+        texts: list[str] = super().tickStrings(values, scale, spacing)
+        return texts
 
     def logTickStrings(self, values: list[float], scale: float, spacing: float | None) -> list[str]:
         texts = super().logTickStrings(values, scale, spacing)
@@ -233,6 +241,18 @@ def number(plot: pg.PlotWidget, *sides: str, on: bool) -> None:
         axis = plot.getPlotItem().getAxis(side)
         if axis.style["showValues"] is not on:
             axis.setStyle(showValues=on)
+
+
+def keep_legible(plot: pg.PlotWidget, *series: np.ndarray) -> None:
+    """Show no less of the values than numbers of ``DIGITS`` digits tell apart: longer ones are not written beside a
+    plot, and a curve that rests is a line, not its last digits."""
+    values = np.abs(np.concatenate(series))
+    greatest = values[np.isfinite(values)].max(initial=0.0)
+    digits = len(f"{greatest:.0f}")
+    least = 10.0 ** (digits - 3 if greatest >= THOUSANDS else 1 - max(0, DIGITS - digits))
+    box = plot.getPlotItem().getViewBox()
+    if box.state["limits"]["yRange"][0] != least:
+        box.setLimits(minYRange=least)
 
 
 def settle(plot: pg.PlotWidget) -> None:
