@@ -22,7 +22,6 @@ Sent = TypeVar("Sent")
 State = TypeVar("State")
 
 NICENESS = 5  # of workers beside the window's thread, which comes first where both want the processor
-REST_S = 1.0  # of waiting, after which a worker rests
 CRASH_LOOP_S = 2.0  # a worker that fails so soon after another did is not started again
 
 
@@ -79,19 +78,16 @@ class Worker(Generic[Sent, State]):
         name: str,
         merge: Callable[[Sent, Sent], Sent] = newest,
         on_state: Callable[[State], None] | None = None,
-        at_rest: Callable[[], None] | None = None,
     ) -> None:
         """
         Args:
             generator: makes the generator; called in the thread.
             merge: joins a message that was not read yet with a newer one.
             on_state: called in the thread with each state (for example to hand it to another worker).
-            at_rest: called in the thread, once, when the generator waits and nothing has been sent for a while.
         """
         self._generator = generator
         self._merge = merge
         self._on_state = on_state
-        self._at_rest = at_rest
         self._changed = threading.Condition()
         self._mail: list[Sent] = []  # none or one
         self._latest: list[State] = []  # none or one
@@ -194,19 +190,10 @@ class Worker(Generic[Sent, State]):
             return self._mail.pop() if self._mail else None
 
     def _wait(self, seconds: float | None) -> Sent | None:
-        if seconds is None and self._at_rest is not None and not self._comes_within(REST_S):
-            self._at_rest()
         with self._changed:
-            self._changed.wait_for(self._is_wanted, seconds)
+            self._changed.wait_for(lambda: bool(self._mail) or self._stopping, seconds)
             self._hold()
             return self._mail.pop() if self._mail else None
-
-    def _comes_within(self, seconds: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(self._is_wanted, seconds)
-
-    def _is_wanted(self) -> bool:
-        return bool(self._mail) or self._stopping
 
     def _hold(self) -> None:
         """Block while paused; a granted step lets one state through."""

@@ -185,36 +185,6 @@ def test_a_wait_with_a_time_ends_by_itself() -> None:
     assert worker.stop()
 
 
-def test_who_has_nothing_to_do_rests_once_and_not_between_two_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "REST_S", 0.2)
-    rested: list[str] = []
-    worker = Worker(echo, name="test", at_rest=lambda: rested.append(threading.current_thread().name)).start()
-    for message in range(30):
-        worker.send(message)
-        time.sleep(0.01)
-    assert not rested
-    eventually(lambda: bool(rested))
-    time.sleep(0.3)
-    assert rested == ["lipflow-test"]
-    worker.send("again")
-    take(worker)
-    eventually(lambda: len(rested) == 2)
-    assert worker.stop()
-
-
-def test_who_waits_for_a_time_does_not_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "REST_S", 0.001)
-    rested: list[bool] = []
-
-    def busy() -> Generator[object, object, None]:
-        for _ in range(3):
-            yield Waiting(0.02)
-
-    worker = Worker(busy, name="test", at_rest=lambda: rested.append(True)).start()
-    eventually(lambda: not worker.alive)
-    assert not rested
-
-
 def test_every_state_is_handed_on() -> None:
     seen: list[int] = []
 
