@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lipflow.checks import InputError
-from lipflow.mesh import Landmarks, Topology, similarity_align, vertex_normals
+from lipflow.mesh import Landmarks, Topology, similarity_align, unique_pairs, vertex_normals
 
 TWO_TRIANGLES = """v 0 0 0
 v 1 0 0
@@ -52,6 +54,34 @@ def test_a_seam_is_split_once(tmp_path):
     assert len(split.vertex) == 5  # vertex 0 has two texture coordinates
     np.testing.assert_array_equal(split.vertex[split.faces], topology.faces)
     np.testing.assert_array_equal(split.uv[split.faces], topology.uv[topology.uv_faces])
+
+
+@pytest.mark.parametrize("count", [0, 1, 5000])
+def test_each_pair_is_found_once_and_in_order(count):
+    pairs = np.random.default_rng(0).integers(0, 60, (count, 2)).astype(np.int32)
+    unique, inverse = unique_pairs(pairs)
+    expected, which = np.unique(pairs, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(unique, expected)
+    np.testing.assert_array_equal(inverse, which.reshape(-1))
+
+
+def test_other_threads_go_on_while_pairs_are_sorted():
+    """The window is one of them, and a mesh is split, and its edges found, whenever an avatar is opened."""
+    pairs = np.random.default_rng(0).integers(0, 2**31 - 1, (10**6, 2)).astype(np.int32)
+    beats, done = [time.perf_counter()], threading.Event()
+
+    def beat() -> None:
+        while not done.wait(0.001):
+            beats.append(time.perf_counter())
+
+    other = threading.Thread(target=beat)
+    other.start()
+    began = time.perf_counter()
+    unique_pairs(pairs)
+    took = time.perf_counter() - began
+    done.set()
+    other.join()
+    assert max(np.diff([*beats, time.perf_counter()])) < 0.5 * took
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from PySide6.QtGui import QImage, QOffscreenSurface, QOpenGLContext, QPainter
 from vispy import gloo
 from vispy.gloo.context import FakeCanvas, set_current_canvas
 
-from lipflow.mesh import Topology
+from lipflow.mesh import Topology, unique_pairs
 from lipflow_studio.document import AvatarInfo, ByteArray, FloatArray, Picture
 from lipflow_studio.heat import Heat
 from lipflow_studio.look import Look
@@ -336,7 +336,7 @@ def _edges(topology: Topology) -> FloatArray:
     place = np.zeros(topology.vertex_count, np.uint32)
     place[topology.split.vertex[first]] = first
     pairs = np.sort(topology.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-    return np.ascontiguousarray(place[np.unique(pairs, axis=0)])
+    return np.ascontiguousarray(place[unique_pairs(pairs)[0]])
 
 
 def _rgb(colour: str) -> Colour:

@@ -18,7 +18,7 @@ from lipflow.capture.multiface import MultifaceCapture, open_capture
 from lipflow.checks import InputError
 from lipflow.colour import to_display, to_picture
 from lipflow.files import write_json
-from lipflow.mesh import Topology
+from lipflow.mesh import Topology, unique_pairs
 from lipflow.rendering import Renderer, RenderOutput, make_renderer
 
 # Below these, something is wrong with a pose, a unit, a camera or a texture rather than with the tracking.
@@ -229,7 +229,7 @@ def _wires(photo: Tensor, pixels: Tensor, drawn: RenderOutput, topology: Topolog
     seen = torch.unique(index[index >= 0]).numpy()
     if len(seen):
         corners = topology.faces[seen]
-        edges = np.unique(np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])), axis=0)
+        edges, _ = unique_pairs(np.sort(corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1))
         points = pixels.numpy()
         depth = points[edges, 2].mean(axis=1)
         near, far = depth.min(), max(depth.max(), depth.min() + 1e-3)
