@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -99,6 +101,21 @@ def test_rows_that_converge_stop_while_the_others_go_on(optimiser: Literal["adam
         *_, alone = fit(avatar, pull, config)
         assert int(together.iterations[k]) == alone.iteration
         torch.testing.assert_close(together.z[k], torch.from_numpy(alone.z), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_what_was_fitted_to_is_let_go(optimiser: Literal["adam", "lbfgs"]) -> None:
+    """Not only when Python looks for garbage, which knows nothing of how large images are."""
+    avatar = random_avatar(tiny_config(*AVATARS["standard-normal"]))
+    pulls = Pulls((Pull(torch.zeros(avatar.config.latent), torch.ones(avatar.config.latent)),))
+    kept = weakref.ref(pulls)
+    gc.disable()
+    try:
+        fit_batch(avatar, pulls, None, 1, replace(SHORT, optimiser=optimiser))
+        del pulls
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -224,8 +225,8 @@ class _BatchLbfgs:
     """The solver ``Lbfgs``: its ``Descent`` on all rows, which lives on the host."""
 
     def __init__(self, posterior: _Posterior, unknown: Tensor, config: FitConfig) -> None:
-        self._posterior, self._like = posterior, unknown
-        self._descent = Descent(self._evaluate, unknown.cpu().numpy(), config.tolerance)
+        self._like = unknown
+        self._descent = Descent(partial(_on_the_host, posterior, unknown), unknown.cpu().numpy(), config.tolerance)
         self.iterations = torch.zeros(len(unknown), dtype=torch.long, device=unknown.device)
 
     @property
@@ -246,11 +247,12 @@ class _BatchLbfgs:
         self._descent.step(rows.cpu().numpy())
         self.iterations[rows] += 1
 
-    def _evaluate(self, unknown: Array, rows: Index) -> tuple[Array, Array]:
-        energy, gradient = self._posterior.evaluate(
-            torch.from_numpy(unknown).to(self._like), torch.from_numpy(rows).to(self._like.device)
-        )
-        return energy.cpu().numpy(), gradient.cpu().numpy()
+
+def _on_the_host(posterior: _Posterior, like: Tensor, unknown: Array, rows: Index) -> tuple[Array, Array]:
+    """``_Posterior.evaluate`` for ``Descent``. No method of the solver: the two would keep each other, and all images,
+    until Python looks for such pairs."""
+    energy, gradient = posterior.evaluate(torch.from_numpy(unknown).to(like), torch.from_numpy(rows).to(like.device))
+    return energy.cpu().numpy(), gradient.cpu().numpy()
 
 
 _SOLVERS: dict[str, type[_BatchAdam] | type[_BatchLbfgs]] = {"lbfgs": _BatchLbfgs, "adam": _BatchAdam}
