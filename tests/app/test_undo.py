@@ -153,6 +153,20 @@ def test_opening_headset_images_is_one_edit_even_where_it_changes_the_avatar(
     wait_for(qtbot, lambda: session.fit is not None and session.fit.source is Source.HEADSET)
 
 
+def test_headset_images_that_are_opened_again_are_held_once(
+    qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
+) -> None:
+    wait_for_face(qtbot, hmc_session)
+    held = []
+    for _ in range(2):
+        hmc_session.open_headset_images([str(p) for p in headset_files])
+        wait_for(qtbot, lambda: not hmc_session.loading)
+        held.append(hmc_session.headset)
+    assert hmc_session.undo_stack.count() == 2  # the fit starts anew
+    assert held[0] is not held[1]
+    assert held[0].images is held[1].images
+
+
 def test_dragging_after_a_headset_fit_keeps_its_face_and_undo_brings_the_images_back(
     qtbot: QtBot, hmc_session: Session, headset_files: list[Path]
 ) -> None:

@@ -117,6 +117,8 @@ def open_headset_images(session: Session, paths: list[str]) -> None:
 
     def use(loaded: tuple[Avatar, AvatarInfo | None, np.ndarray]) -> None:
         avatar, info, images = loaded
+        if session.headset is not None and np.array_equal(images, session.headset.images):
+            images = session.headset.images  # opened again: undo holds them once
         headset = HeadsetImages(images, (files[0].name, files[1].name, files[2].name))
         put_headset(session, "open headset images", headset, avatar, info)
         session.opened.emit("headset", [str(path) for path in files])
