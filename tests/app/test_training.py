@@ -301,8 +301,8 @@ class TestRuns:
         (tmp_path / OUTPUT).write_text("training on CPU\n  3%|█▌   | 3/100 [00:02<6:17]")
         assert last_words(tmp_path) == ""
         assert last_line(tmp_path) == "3/100"
-        (tmp_path / OUTPUT).write_text("pack someone:  35%|███▌      | 28/80 [00:01<00:02, 20.10frame/s]")
-        assert last_line(tmp_path) == "pack someone: 28/80"
+        (tmp_path / OUTPUT).write_text("reading frames:  35%|███▌      | 28/80 [00:01<00:02, 20.10frame/s]")
+        assert last_line(tmp_path) == "reading frames: 28/80"
         (tmp_path / OUTPUT).write_text("  3%|█▌   | 3/100 [00:02<6:17]\rlipflow: x.safetensors: File too large\n")
         assert last_words(tmp_path) == "x.safetensors: File too large"
 

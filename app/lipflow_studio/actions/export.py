@@ -11,7 +11,7 @@ from lipflow_studio.parts.export import Export
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
-MENU = "&File/&Export"
+MENU = "&File/Export"
 PICTURES = "Pictures (*.png)"
 VIDEOS = "Videos (*.mp4)"
 CODES = "Codes (*.npz *.csv)"

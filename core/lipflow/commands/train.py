@@ -102,7 +102,7 @@ def packed_for(capture: Path, preset: str, cameras_per_frame: int, *, quiet: boo
         hmc=sizes.avatar.driver.size,
         cameras_per_frame=cameras_per_frame,
     )
-    packed = follow(states, "pack", "frame", lambda progress: (progress.done, progress.total), quiet=quiet)
+    packed = follow(states, "reading frames", "frame", lambda progress: (progress.done, progress.total), quiet=quiet)
     if not quiet:
         tell_skipped(packed)
     return packed
