@@ -137,16 +137,17 @@ def last_words(folder: Path) -> str:
     return "" if _BAR.search(line) else line
 
 
-def last_line(folder: Path) -> str:
-    """The last line that a run's process wrote, a progress bar in words; "" where it wrote none."""
-    return _DRAWN.sub(r"\g<what>\g<count>", _last_line(folder))
+def last_line(folder: Path, since: int = 0) -> str:
+    """The last line that a run's process wrote, a progress bar in words; "" where it wrote none after the first
+    ``since`` bytes, which are of processes before it."""
+    return _DRAWN.sub(r"\g<what>\g<count>", _last_line(folder, since))
 
 
-def _last_line(folder: Path) -> str:
+def _last_line(folder: Path, since: int = 0) -> str:
     try:
         with (folder / OUTPUT).open("rb") as stream:
             stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - _TAIL))
+            stream.seek(max(since, stream.tell() - _TAIL))
             text = stream.read().decode(errors="replace")
     except OSError:
         return ""

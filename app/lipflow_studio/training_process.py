@@ -68,6 +68,7 @@ class TrainingProcess:
         """
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / OUTPUT).open("ab") as output:
+            self.output_from = output.tell()  # bytes of processes before it
             self._process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,

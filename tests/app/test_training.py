@@ -15,7 +15,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
+from conftest import PATIENCE_MS, PATIENCE_S, wait_for, wait_for_face, wait_for_fit
 from lipflow.runs import AVATAR, CHECKPOINT, CODES, RECORD, SAMPLE, Holder, holder
 from lipflow.serial import to_json
 from lipflow.training_config import TrainConfig
@@ -303,6 +303,7 @@ class TestRuns:
         assert last_line(tmp_path) == "3/100"
         (tmp_path / OUTPUT).write_text("reading frames:  35%|███▌      | 28/80 [00:01<00:02, 20.10frame/s]")
         assert last_line(tmp_path) == "reading frames: 28/80"
+        assert last_line(tmp_path, since=(tmp_path / OUTPUT).stat().st_size) == ""  # that was another process
         (tmp_path / OUTPUT).write_text("  3%|█▌   | 3/100 [00:02<6:17]\rlipflow: x.safetensors: File too large\n")
         assert last_words(tmp_path) == "x.safetensors: File too large"
 
@@ -444,6 +445,13 @@ class TestTheWindowsEnd:
         while "up" not in (tmp_path / OUTPUT).read_text():
             time.sleep(0.01)
         assert process.stop()
+
+    def test_what_the_process_before_it_said_is_not_told_of_a_run_that_goes_on(self, tmp_path: Path) -> None:
+        (tmp_path / OUTPUT).write_text("reading frames:  35%|███▌      | 28/80 [00:01<00:02, 20.10frame/s]")
+        process = TrainingProcess([sys.executable, "-c", "print('training on CPU')"], tmp_path)
+        assert process.output_from == (tmp_path / OUTPUT).read_bytes().index(b"]") + 1
+        assert process._process.wait(PATIENCE_S) == 0
+        assert last_line(tmp_path, process.output_from) == "training on CPU"
 
 
 def test_a_training_that_starts_is_stopped_also_where_ctrl_c_is_ignored(tmp_path: Path) -> None:

@@ -454,5 +454,6 @@ def _with_process(run: Run, process: TrainingProcess) -> Run:
     if process.paused:
         return replace(run, state=RunState.PAUSED, steered=True, eta_s=None)
     if not begun or run.step == 0:
-        return replace(run, state=RunState.PREPARING, steered=True, eta_s=None, note=last_line(run.folder))
+        note = last_line(run.folder, process.output_from)
+        return replace(run, state=RunState.PREPARING, steered=True, eta_s=None, note=note)
     return replace(run, state=RunState.RUNNING)

@@ -26,6 +26,7 @@ class ExportLine(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
+        row.addStretch(1)
         for widget in (self.name, self.bar, self.cancel_button):
             row.addWidget(widget)
         export.running_changed.connect(self._show)
