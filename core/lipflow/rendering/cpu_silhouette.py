@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from lipflow.mesh import unique_pairs
 from lipflow.rendering.cpu_kernels import SETUP_CHUNKS
 from lipflow.rendering.threads import helper, kernel
 
@@ -27,10 +28,9 @@ MOST_STEPS = 16  # triangles that may lie between two pixels
 def twin_edges(faces: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """The same edge in the triangle beyond, for each 3 · triangle + edge: [3 F]; -1 unless exactly one is there."""
     ends = np.sort(np.stack([faces[:, [1, 2]], faces[:, [2, 0]], faces[:, [0, 1]]], axis=1).reshape(-1, 2), axis=1)
-    _, edge, sharers = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
-    edge = edge.reshape(-1)
+    _, edge = unique_pairs(ends)
     order = np.argsort(edge, kind="stable")
-    shared = order[sharers[edge[order]] == 2].reshape(-1, 2)
+    shared = order[np.bincount(edge)[edge[order]] == 2].reshape(-1, 2)
     twins = np.full(faces.size, -1, np.int32)
     twins[shared] = shared[:, ::-1]
     return twins
