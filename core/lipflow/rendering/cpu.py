@@ -235,7 +235,9 @@ class _Render(torch.autograd.Function):
             None if grad_depth is None else grad_depth.contiguous().numpy(),
             ctx.needs_input_grad[2],
         )
-        grad_vertices, grad_projection = _through_projection(grad_points, vertices, projection, ctx.needs_input_grad[:2])
+        grad_vertices, grad_projection = _through_projection(
+            grad_points, vertices, projection, ctx.needs_input_grad[:2]
+        )
         return grad_vertices, grad_projection, grad_textures, None, None, None
 
 
