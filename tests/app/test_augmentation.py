@@ -239,6 +239,7 @@ class TestItIsOff:
             part.change(slop=1.0)
             wait_for(qtbot, lambda: part.session.problem is not None)
         assert part.recipe == before
+        assert part.session.recorded[-1]["command"] != "augmentation.change"  # nothing came of it
         part.change(slop=0.5)
         assert done(qtbot, part).recipe.augmentation.slop == 0.5
 

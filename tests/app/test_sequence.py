@@ -156,9 +156,11 @@ class TestFrames:
         assert "2.png" in hmc_session.problem.line
         assert hmc_session.document is document
         assert part.frame == 0
+        assert not [step for step in hmc_session.recorded if step.get("command") == "sequence.show"]
         part.play()
         wait_for(qtbot, lambda: not part.playing)
         assert part.frame == 1
+        assert hmc_session.recorded[-1]["command"] == "sequence.play"  # it came as far as there
 
     def test_a_reader_that_crashes_is_said_and_replaced(
         self, qtbot: QtBot, part: Sequences, monkeypatch: pytest.MonkeyPatch
