@@ -32,7 +32,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
-from lipflow_studio import dialogs
+from lipflow_studio import demo_inputs, dialogs
 from lipflow_studio.__main__ import main
 from lipflow_studio.actions import ACTIONS
 from lipflow_studio.demo import drop
@@ -247,8 +247,13 @@ def test_no_key_is_taken_twice() -> None:
 
 
 def test_every_action_of_the_menus_gives_a_command_and_is_recorded(
-    qtbot: QtBot, session: Session, make_window: MakeWindow
+    qtbot: QtBot,
+    session: Session,
+    make_window: MakeWindow,
+    headset_files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(demo_inputs, "headset_images", lambda: tuple(headset_files))  # of the tiny avatar's size
     window = make_window(session)
     wait_for_face(qtbot, session)
     session.select([3])
