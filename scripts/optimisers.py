@@ -11,21 +11,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numba
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from lipflow.capture import open_capture
 from lipflow.checks import InputError
+from lipflow.commands.progress import follow
 from lipflow.evaluation.batch_fit import HeadsetImages, fit_batch
 from lipflow.evaluation.codes import Codes, Judged
 from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, pack_frames
 from lipflow.evaluation.judging import judge, mean_psnr
+from lipflow.evaluation.many_runs import one_thread
 from lipflow.evaluation.runs import Run
 from lipflow.fitting import FitConfig
 
@@ -65,32 +65,23 @@ def compare(run: Run, frames: EvaluationFrames, count: int) -> Iterator[str]:
         )
 
 
-def packed(run: Run, capture: Path) -> EvaluationFrames:
-    """The capture's frames at the run's sizes, made where they are not yet there."""
-    packing: Generator[object, None, EvaluationFrames] = pack_frames(open_capture(capture), run.sizes(), FrameCounts())
-    while True:
-        try:
-            next(packing)
-        except StopIteration as ended:
-            return ended.value
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that `lipflow train` wrote")
     parser.add_argument("--capture", type=Path, required=True, help="the capture that they were trained on")
     parser.add_argument("--frames", type=int, default=8, help="validation frames (default: 8)")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
     try:
-        for folder in arguments.runs:
-            run = Run.open(folder)
-            tqdm.write(f"\n{run.variant.name}, {run.subject}, seed {run.seed}\n")
-            tqdm.write("| way | energy | iterations | PSNR (dB) | mesh (mm) | processor time a frame (s) |")
-            tqdm.write("|---|---|---|---|---|---|")
-            for row in tqdm(compare(run, packed(run, arguments.capture), arguments.frames), total=len(WAYS)):
-                tqdm.write(row)
+        with one_thread():
+            for folder in arguments.runs:
+                run = Run.open(folder)
+                packing = pack_frames(open_capture(arguments.capture), run.sizes(), FrameCounts())
+                frames = follow(packing, "pack", "frame", lambda state: (state.done, state.total))
+                tqdm.write(f"\n{run.variant.name}, {run.subject}, seed {run.seed}\n")
+                tqdm.write("| way | energy | iterations | PSNR (dB) | mesh (mm) | processor time a frame (s) |")
+                tqdm.write("|---|---|---|---|---|---|")
+                for row in tqdm(compare(run, frames, arguments.frames), total=len(WAYS)):
+                    tqdm.write(row)
     except InputError as error:
         tqdm.write(f"error: {error}", file=sys.stderr)
         return 2

@@ -34,7 +34,7 @@ class FitConfig:
 
     optimiser: Literal["lm", "lbfgs", "adam"] = "lbfgs"
     """lm: Levenberg–Marquardt, for keypoints. lbfgs: for every observation; each iteration is one
-    evaluation. adam: for every observation; it needs about three times as many."""
+    evaluation. adam: for every observation; under a learned prior it needs about three times as many."""
     iterations: int = 150
     """At most so many, counted anew when another observation or configuration is sent."""
     learning_rate: float = 0.1
@@ -57,7 +57,7 @@ class FitConfig:
     knows nothing of edges, and a fit soon wanders. Keypoints have none."""
     tolerance: float = 1e-3
     """Converged when an iteration promises to lower the energy by less than this share of it (L-BFGS: when twenty
-    did not; Adam: when ten did not, with ever smaller steps)."""
+    did not; Adam: when ten did not, with ever smaller steps). With 0, fits to images go on to their last iteration."""
     pictures_every: int = 0
     """Put the renders into every n-th state's extras; 0: into none but the first and the last."""
 
@@ -130,9 +130,7 @@ def fit(
     began = time.perf_counter()
     problem = make_problem(avatar, observation, config)
     solver: Solver = SOLVERS[config.optimiser](problem, _start(problem, config, z0, seed), config)
-    if not np.isfinite(solver.point.energy):
-        raise InputError("fit", expected="a finite energy at the start", got=solver.point.energy)
-    check_seen(solver.point.shown)
+    _check_start(solver)
     seconds, recent = time.perf_counter() - began, deque[float](maxlen=RATE_WINDOW)
     iteration, budget = 0, config.iterations
     while True:
@@ -152,7 +150,7 @@ def fit(
             else:
                 observation = sent
             solver = _replaced(solver, make_problem(avatar, observation, config), config)
-            check_seen(solver.point.shown)
+            _check_start(solver)
             budget = config.iterations
         solver.step()
         iteration, budget = iteration + 1, budget - 1
@@ -215,9 +213,16 @@ def _start(problem: Problem, config: FitConfig, z0: npt.NDArray[np.float32] | Te
         return problem.prior.start(problem.context)[0]
 
 
+def _check_start(solver: Solver) -> None:
+    if not np.isfinite(solver.point.energy):
+        raise InputError("fit", expected="a finite energy at the start", got=solver.point.energy)
+    check_seen(solver.point.shown)
+
+
 def _replaced(solver: Solver, problem: Problem, config: FitConfig) -> Solver:
     """The same solver on another problem; another one at the same code if the optimiser or its unknown changes."""
     wanted = SOLVERS[config.optimiser]
+    solver.settle()  # a step that was taken as it came may have led up
     if isinstance(solver, wanted) and solver.problem.space == problem.space:
         solver.replace(problem, config)
         return solver

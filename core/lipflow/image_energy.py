@@ -97,7 +97,7 @@ class _HeadsetEnergy(torch.autograd.Function):
         ctx.save_for_backward(gray, tone, seen, weight * gain)
         error = seen.abs()
         ctx.mark_non_differentiable(lit, error, gain)
-        return weight * _products(off, seen), lit, error, gain
+        return weight * (off * seen).sum((-1, -2)), lit, error, gain
 
     @staticmethod
     @once_differentiable
@@ -114,10 +114,5 @@ def view_gains(rendered: Tensor, images: Tensor, visible: Tensor) -> Tensor:
     It is constant in the gradient: at its optimum, that is exact.
     """
     shown = rendered * visible
-    best = _products(shown, images.to(shown.dtype)) / _products(shown, rendered).clamp_min(1e-6)
+    best = (shown * images).sum((-1, -2)) / (shown * rendered).sum((-1, -2)).clamp_min(1e-6)
     return best.clamp(MIN_GAIN, MAX_GAIN)
-
-
-def _products(a: Tensor, b: Tensor) -> Tensor:
-    """Σ a b over the pixels of images [..., h, w] -> [...], without an image of the products."""
-    return torch.einsum("...hw,...hw->...", a, b.expand_as(a))

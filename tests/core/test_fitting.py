@@ -13,13 +13,13 @@ import torch
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.embedded import assets_folder, find_avatar
-from lipflow.fitting import FitConfig, FitState, fit, make_problem
+from lipflow.fitting import FitConfig, FitState, _replaced, fit, make_problem
 from lipflow.landmark_fit import KeypointDifference
 from lipflow.observation_files import load_hmc, load_keypoints
 from lipflow.observations import FrontalObservation, HmcObservation, KeypointObservation, Observation
 from lipflow.priors import gaussian_log_prob
 from lipflow.solvers import LevenbergMarquardt
-from lipflow.solvers.lbfgs import Descent
+from lipflow.solvers.lbfgs import Descent, Lbfgs
 from support.random_avatar import AVATARS, TINY_HMC, TINY_PHOTO, random_avatar, tiny_config
 
 FAINT = 1e-6  # a prior weight that only decides where the data do not
@@ -298,6 +298,22 @@ def test_lbfgs_leaves_a_pit_that_no_short_step_leads_out_of():
     for _ in range(Descent.WINDOW):
         descent.step(np.zeros(1, dtype=int))
     assert descent.best_energy[0] == pytest.approx(3, abs=0.01)
+
+
+def test_a_fit_that_is_sent_something_goes_on_from_its_best_code():
+    avatar = made("flow-hmc")
+    problem = make_problem(avatar, headset_of(avatar, code(1)), IMAGE_LBFGS)
+    solver = Lbfgs(problem, code(3), IMAGE_LBFGS)
+    start = solver.point
+    for _ in range(15):
+        solver.step()
+    best = solver.point
+    assert best.energy < 0.9 * start.energy
+    solver.point = start  # as after a step that was taken as it came
+    changed = replace(IMAGE_LBFGS, prior_weight=0.011)
+    assert (
+        _replaced(solver, make_problem(avatar, problem.observation, changed), changed).point.energy < 1.1 * best.energy
+    )
 
 
 def test_lbfgs_starts_at_the_very_code_that_it_is_given():

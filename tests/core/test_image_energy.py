@@ -59,6 +59,25 @@ def test_gains_are_the_best_also_where_edges_are_smooth():
     assert (energy(gain) < energy(gain * 0.999)).all()
 
 
+def test_a_view_in_a_batch_is_summed_as_closely_as_alone():
+    gray, images = torch.rand(4, 3, 120, 160), torch.rand(3, 120, 160)
+    visible = (torch.rand(4, 3, 120, 160) > 0.3).float()
+    exact, *_ = headset_energy(gray.double(), images.double(), visible.double(), 0.05, 8)
+    energy, *_ = headset_energy(gray, images, visible, 0.05, 8)
+    torch.testing.assert_close(energy.double(), exact, rtol=1e-6, atol=0)
+    alone, *_ = headset_energy(gray[2:3], images, visible[2:3], 0.05, 8)
+    torch.testing.assert_close(alone[0].double(), exact[2], rtol=1e-6, atol=0)
+
+
+def test_masks_may_be_of_another_precision_than_the_renders():
+    gray, images, visible = headset_views(4, torch.float32)
+    expected, *_ = headset_energy(gray, images, visible, 0.05, 4)
+    energy, *_ = headset_energy(gray.requires_grad_(), images.double(), visible.double(), 0.05, 4)
+    torch.testing.assert_close(energy.float(), expected)
+    (slope,) = torch.autograd.grad(energy.sum(), gray)
+    assert slope.dtype == torch.float32
+
+
 def test_the_gradient_of_headset_energies_passes_gradcheck():
     gray, images, visible = headset_views(2)
     gray = gray.clamp_min(0.01).requires_grad_()  # at the darkest, the tone has a corner

@@ -16,8 +16,8 @@ class FitOptions:
     """How a code is fitted."""
 
     optimiser: Literal["lm", "lbfgs", "adam"] | None = None
-    """lm: Levenberg–Marquardt, for keypoints. lbfgs: for everything. adam: for everything; it needs about three times
-    as many iterations. The default suits the observation: lm for keypoints, lbfgs for images."""
+    """lm: Levenberg–Marquardt, for keypoints. lbfgs: for everything. adam: for everything; under a learned prior it
+    needs about three times as many iterations. The default suits what is given: lm for keypoints, lbfgs for images."""
     iterations: int | None = None
     """At most so many; the default suits the observation."""
     learning_rate: float | None = None

@@ -1,7 +1,7 @@
 """L-BFGS, for observations that are compared as images (Nocedal and Wright 2006, Section 7.2).
 
-It learns the energy's curvature from the last steps, where Adam only learns the gradient's size: a third of Adam's
-evaluations reach the same energy. One iteration is one evaluation.
+It learns the energy's curvature from the last steps, where Adam only learns the gradient's size: under a
+learned prior, a third of Adam's evaluations reach the same energy. One iteration is one evaluation.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Descent:
     # by less than the tolerance's share of that.
     ENOUGH = 1e-4
     SHORTER = 0.1, 0.5  # a length that failed is multiplied by the parabola's choice, between these
-    LEAST = 1e-3  # length; below, the memory is at fault
-    ANEW = 0.1  # length of the first step after the memory was at fault
+    LEAST = 1e-3  # length; below, the memory is at fault, or without one the ground is rough
+    ANEW = 0.1  # length of the first step after that
     WINDOW = 20  # evaluations; converged if they lowered the best energy by less than the tolerance
 
     def __init__(self, evaluate: Evaluate, unknown: Array, tolerance: float) -> None:
@@ -98,7 +98,7 @@ class Descent:
     def _shorten(self, rows: Index, by: Array) -> None:
         self._length[rows] *= by
         lost = rows[self._length[rows] < self.LEAST]
-        self._leaps[lost] = self._inverse[-1, lost] == 0  # even straight down there is nothing lower
+        self._leaps[lost] = self._inverse[-1, lost] == 0  # it was straight down already: the next is taken as it comes
         self._inverse[:, lost] = 0.0
         self._length[lost] = self.ANEW
         self._aim(lost)

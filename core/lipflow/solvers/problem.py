@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,9 +79,10 @@ class Problem:
         return self._point(z, w.detach()[0], comparison, float(cost.detach()), float(log_p.detach())), gradient[0]
 
     def evaluate_whitened(self, w: Tensor) -> tuple[Point, Tensor]:
-        """The same of a whitened code [Z], and by it. It goes back through the prior on the host (see ``Passage``)."""
+        """The same of a whitened code [Z], and by it. It goes back through the prior on the host (see ``Return``)."""
         u = self.mu + torch.exp(self.log_sigma) * w
-        back = self._carry.back(u.cpu().numpy())
+        with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: its energy is then no number
+            back = self._carry.back(u.cpu().numpy())
         z = torch.from_numpy(back.z).to(w)[None].requires_grad_(True)
         with torch.enable_grad():
             comparison = self.compare(z)
@@ -88,7 +90,8 @@ class Problem:
         log_normal = float(self._log_normal(w))
         log_p = log_normal + back.log_abs_det
         cost = -(log_p if self.space == "z" else log_normal)
-        by_u = back.pull_back(by_z[0].cpu().numpy(), -self.weight if self.space == "z" else 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            by_u = back.pull_back(by_z[0].cpu().numpy(), -self.weight if self.space == "z" else 0.0)
         gradient = torch.from_numpy(by_u).to(w) * torch.exp(self.log_sigma) + self.weight * w
         return self._point(z, w, comparison, cost, log_p), gradient
 
