@@ -6,14 +6,16 @@ import ctypes
 import gc
 import logging
 import os
+import statistics
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer
 
 STATM = Path("/proc/self/statm")
-SETTLED_S = 60.0  # growth counts from then on: caches fill, kernels are compiled
+MINUTE_S = 60.0  # growth counts after the first: caches fill, kernels are compiled
 PERIOD_MS = 1000
 M_ARENA_MAX = -8  # mallopt's name for how many pools there are at most
 
@@ -71,28 +73,40 @@ def keep_what_came() -> None:
 
 
 class Memory(QObject):
-    """Looks once a second."""
+    """Looks once a second.
+
+    Growth is that of medians over a minute, the newest over the second since the start: between two rests of a fit
+    some 70 MB come and go, and one look against one would tell where in that each of them fell.
+    """
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._began = time.monotonic()
-        self._settled: float | None = None
+        self._looks: deque[tuple[float, float]] = deque()  # seconds since the start, MiB; of the last minute
+        self._settled: float | None = None  # the median of the second minute
         self._most = 0.0
         self._timer = QTimer(self, interval=PERIOD_MS)
         self._timer.timeout.connect(self._look)
         self._timer.start()
 
     def summary(self) -> dict[str, float]:
-        """MiB at present, at most, and more than after the first minute (once that has passed)."""
+        """MiB at present, at most, and more than in the second minute (once that has passed)."""
         now = resident_mb()
         if now is None:
             return {}
         known = {"now": round(now, 1), "most": round(max(self._most, now), 1)}
-        return known if self._settled is None else known | {"growth": round(now - self._settled, 1)}
+        return known if self._settled is None else known | {"growth": round(self._median() - self._settled, 1)}
 
     def _look(self) -> None:
-        now = resident_mb()
-        if now is not None:
-            self._most = max(self._most, now)
-            if self._settled is None and time.monotonic() - self._began >= SETTLED_S:
-                self._settled = now
+        now, seconds = resident_mb(), time.monotonic() - self._began
+        if now is None:
+            return
+        self._most = max(self._most, now)
+        self._looks.append((seconds, now))
+        while self._looks[0][0] < seconds - MINUTE_S:
+            self._looks.popleft()
+        if self._settled is None and seconds >= 2 * MINUTE_S:
+            self._settled = self._median()
+
+    def _median(self) -> float:
+        return statistics.median(now for _, now in self._looks)
