@@ -122,11 +122,6 @@ def test_what_fails_in_a_worker_is_not_recorded(
     assert [step for step in session.recorded if step["command"] != "select"] == done
     assert session.recorded[-1]["command"] == "select"
     assert session.undo_stack.count() == before
-    give(session, tmp_path / "bad")  # nor is it that another one took its place
-    session.open_avatar("tiny-hmc")
-    wait_for(qtbot, lambda: session.avatar_info.name == "tiny-hmc" and not session.loading)
-    kept = ["select", "open_avatar"]  # the contender is read by another worker, which may still be at it
-    wait_for(qtbot, lambda: [step["command"] for step in session.recorded][len(done) :] == kept)
 
 
 def test_what_another_load_took_the_place_of_is_not_recorded(
