@@ -315,8 +315,11 @@ def test_what_is_refused_is_not_recorded(session: Session) -> None:
     assert session.recorded[1:] == [{"wait_for": "fit"}, {"command": "nudge", "args": [2.0, 0.0], "kwargs": {}}]
 
 
-def test_an_edit_whose_fit_cannot_be_is_recorded(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_whose_fit_cannot_be_is_recorded(
+    qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was made, and can be undone."""
+    wait_for_face(qtbot, session)  # with the first picture, a fit is rehearsed
 
     def refuse(*args: object) -> None:
         raise InputError("observation", expected="one", got="none")
