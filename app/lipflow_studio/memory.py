@@ -17,6 +17,7 @@ from PySide6.QtCore import QObject, QTimer
 STATM = Path("/proc/self/statm")
 MINUTE_S = 60.0  # growth counts after the first: caches fill, kernels are compiled
 PERIOD_MS = 1000
+REST_MS = 1000  # from a fit's end until what it freed goes back to the system
 M_ARENA_MAX = -8  # mallopt's name for how many pools there are at most
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,22 @@ def give_back() -> None:
             ctypes.CDLL(None).malloc_trim(0)
         except (OSError, AttributeError):  # another C library
             log.debug("free memory is not returned")
+
+
+class Rest(QTimer):
+    """Gives free memory back when those who fit have rested for a while. In the window's thread: a worker would be
+    interrupted while it holds the pools, and the window then waits for both."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent, interval=REST_MS, singleShot=True)
+        self.timeout.connect(lambda: give_back())
+
+    def note(self, running: bool) -> None:
+        """Whether a fit runs, or has just ended."""
+        if running:
+            self.stop()
+        else:
+            self.start()
 
 
 def keep_for_good() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from lipflow.avatar import Avatar
 from lipflow_studio.document import AvatarInfo, FitUpdate, FloatArray, Picture, Source
 from lipflow_studio.engine import FitRequest, PictureRequest, live_fit, pictures
-from lipflow_studio.memory import give_back
+from lipflow_studio.memory import Rest
 from lipflow_studio.trail import Trail
 from lipflow_studio.workers import Worker
 
@@ -22,7 +21,6 @@ CALM_POLL_MS = 16  # and else: each time, the window takes the interpreter from 
 CALM_AFTER_S = 0.5  # without a new picture
 PICTURE_S = 0.016  # at least so long between two pictures: drawing must leave the machine to the fit
 SLOW_PICTURE_S = 0.15  # the same while images are fitted: an iteration needs all cores and moves the face little
-REST_S = 1.0  # from a fit's end until what it freed goes back to the system
 FIGURES_S = 0.1  # at least so long between two readings of a running fit: nobody reads faster
 
 
@@ -46,7 +44,7 @@ class Runner(QObject):
         self._picture: Picture | None = None  # the newest, with the fit's newest shape
         self._update: FitUpdate | None = None  # read, and not yet given on
         self._picture_time = self._figures_time = 0.0
-        self._rest_at = math.inf  # when the fit that has ended will have rested
+        self._rest = Rest(self)
         self._interval = PICTURE_S  # between two pictures, for the fit that runs
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
@@ -72,7 +70,7 @@ class Runner(QObject):
         """Fit and show this avatar from the code ``z`` on; what ran before is let go."""
         self._retire(self._fitter, self._pictures)
         self._picture = self._update = None
-        self._rest_at = math.inf
+        self._rest.stop()
         shown: Worker[PictureRequest, Picture] = Worker(
             lambda: pictures(avatar, info, z, view), name="pictures", merge=PictureRequest.merge
         )
@@ -133,6 +131,7 @@ class Runner(QObject):
     def close(self) -> bool:
         """End all workers; True if none is left."""
         self._timer.stop()
+        self._rest.stop()
         self._retire(self._fitter, self._pictures, self._loader)
         self._fitter = self._pictures = self._loader = None
         self._retired = [worker for worker in self._retired if not worker.stop()]
@@ -153,9 +152,6 @@ class Runner(QObject):
         if now - self._picture_time >= self._interval and self._take_picture():
             self._picture_time = now
             self.picture.emit(self._picture)
-        if now >= self._rest_at:
-            self._rest_at = math.inf
-            give_back()
         calm = self._interval > PICTURE_S or now - self._picture_time > CALM_AFTER_S
         if self._timer.interval() != (interval := CALM_POLL_MS if calm else POLL_MS):
             self._timer.setInterval(interval)
@@ -178,7 +174,7 @@ class Runner(QObject):
         picture = None if self._pictures is None else self._pictures.take()
         if update is not None:
             self._update = update
-            self._rest_at = math.inf if update.running else time.monotonic() + REST_S
+            self._rest.note(update.running)
             slow = update.running and update.source is not Source.KEYPOINTS
             self._interval = SLOW_PICTURE_S if slow else PICTURE_S
         if picture is not None:

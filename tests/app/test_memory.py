@@ -14,8 +14,9 @@ from pytestqt.qtbot import QtBot
 
 from conftest import wait_for
 from lipflow.avatar import Avatar
-from lipflow_studio import memory, runner
+from lipflow_studio import memory
 from lipflow_studio.document import AvatarInfo, Status
+from lipflow_studio.parts.compare import Compare
 from lipflow_studio.session import Session
 
 
@@ -68,12 +69,12 @@ def test_what_is_free_between_what_stays_is_given_back() -> None:
 def test_once_a_fit_rests_what_it_freed_is_given_back(
     qtbot: QtBot, empty_session: Session, kpt_avatar: Avatar, info: AvatarInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the window: a worker is interrupted while it holds the pools, and the window then waits for both."""
     given: list[tuple[str, Status]] = []
-    monkeypatch.setattr(runner, "REST_S", 0.5)
     monkeypatch.setattr(
-        runner, "give_back", lambda: given.append((threading.current_thread().name, empty_session.status))
+        memory, "give_back", lambda: given.append((threading.current_thread().name, empty_session.status))
     )
+    for rest in empty_session.findChildren(memory.Rest):
+        rest.setInterval(500)
     empty_session.use_avatar(kpt_avatar, info)
     for step in range(30):  # a drag: fits end between its moves
         empty_session.move_keypoints({4: (0.5, 0.3 + 0.005 * step)})
@@ -82,6 +83,23 @@ def test_once_a_fit_rests_what_it_freed_is_given_back(
     wait_for(qtbot, lambda: bool(given))
     qtbot.wait(800)
     assert given in ([(threading.main_thread().name, ended)] for ended in (Status.CONVERGED, Status.ENDED))
+
+
+def test_a_comparison_that_rests_or_is_left_gives_back_too(
+    qtbot: QtBot, empty_session: Session, kpt_avatar: Avatar, info: AvatarInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []  # whether the contenders rested
+    compare = empty_session.part(Compare)
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(compare.at_rest))
+    for rest in empty_session.findChildren(memory.Rest):
+        rest.setInterval(50 if rest.parent() is compare else 10**6)
+    empty_session.use_avatar(kpt_avatar, info)
+    compare.start()
+    wait_for(qtbot, lambda: bool(given))
+    assert all(given)
+    given.clear()
+    compare.stop()
+    wait_for(qtbot, lambda: bool(given))
 
 
 def test_what_is_kept_for_good_is_searched_no_more() -> None:

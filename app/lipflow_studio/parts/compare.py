@@ -19,6 +19,7 @@ from lipflow_studio.compare_engine import CompareRequest, Entrant, Task, compare
 from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, Contender, Standing
 from lipflow_studio.document import AvatarInfo, Source
 from lipflow_studio.edits import Edit
+from lipflow_studio.memory import Rest
 from lipflow_studio.observing import DRIVES, observation_of
 from lipflow_studio.opening import avatar_file, avatar_name, load_avatar
 from lipflow_studio.parts.base import Part
@@ -69,6 +70,7 @@ class Compare(Part):
         self._serial = 0
         self._timer = QTimer(self, interval=POLL_MS)
         self._timer.timeout.connect(self._poll)
+        self._rest = Rest(self)
         session.observation_sent.connect(lambda _: self._follow())
         session.avatar_changed.connect(lambda _: self._follow())
         session.fit_config_changed.connect(lambda _: self._follow())
@@ -227,6 +229,7 @@ class Compare(Part):
         self._timer.stop()
         self._waiting.clear()
         self._retire()
+        self._rest.stop()
         self._retired = [worker for worker in self._retired if not worker.stop()]
         return not self._retired
 
@@ -402,6 +405,7 @@ class Compare(Part):
             self._timer.stop()
 
     def _take(self, update: ComparisonUpdate) -> None:
+        self._rest.note(update.running)
         standings: list[Standing | None] = [None] * len(self.contenders)
         for place, standing in zip(self._fitted, update.standings):
             standings[place] = standing
@@ -423,6 +427,7 @@ class Compare(Part):
             self._worker.ask_to_stop()
             self._retired.append(self._worker)
             self._worker = None
+            self._rest.note(running=False)
 
     # Inside: fields
 
