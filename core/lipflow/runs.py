@@ -8,7 +8,6 @@ finished; ``logs/`` holds TensorBoard scalars, ``sample.png`` and ``codes.npz`` 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -28,7 +27,7 @@ from lipflow.checkpoint import load_body
 from lipflow.checks import InputError
 from lipflow.device import describe_device
 from lipflow.distributed import ALONE, Ranks
-from lipflow.files import replacing, write_json
+from lipflow.files import lock, replacing, write_json
 from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training import FORMAT as TRAINING_FORMAT
 from lipflow.training import Training, TrainState
@@ -96,7 +95,7 @@ def holder(folder: Path) -> Holder | None:
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
     try:
-        return None if _lock(handle) else found  # a number that is some other process's by now holds nothing
+        return None if lock(handle) else found  # a number that is some other process's by now holds nothing
     finally:
         os.close(handle)
 
@@ -114,7 +113,7 @@ def claimed(folder: Path, patience_s: float = 0.0, *, steered: bool = False) -> 
     handle = os.open(folder, os.O_RDONLY)
     deadline = time.monotonic() + patience_s
     try:
-        while not _lock(handle):
+        while not lock(handle):
             if time.monotonic() > deadline:
                 raise InputError(f"run {folder}", expected="a folder to itself", got="one that another process uses")
             time.sleep(_LOOK_SECONDS)
@@ -188,17 +187,6 @@ def advance(training: Training, folder: Path) -> Generator[TrainState, None, Non
             if training.is_whole and (folder / RECORD).is_file():
                 training.save(folder / CHECKPOINT)
     training.finished_avatar().save(folder / AVATAR, half=True)
-
-
-def _lock(handle: int) -> bool:
-    """Lock a folder that is open until it is closed; False if another process has it locked."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks on folders: then only care keeps two processes apart
-        return True
-    return True
 
 
 def _config_of_avatar(folder: Path) -> TrainConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -160,6 +161,51 @@ def test_an_interrupted_pack_goes_on_and_ends_the_same(
             assert file.read_bytes() == (resumed.folder / file.name).read_bytes(), file.name
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_of_two_that_pack_the_same_at_once_one_waits(
+    capture: MultifaceCapture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """As of two processes: a lock is of whoever opened the folder. Once the first has stopped, the other goes on."""
+    monkeypatch.setattr("lipflow.capture.packing._LOOK_SECONDS", 0.01)
+    first, second = (pack(capture, folder=tmp_path / "pack", **SMALL) for _ in range(2))
+    assert next(first).done == 0
+    next(first)
+    for _ in range(3):
+        assert next(second).done == 0  # the first has not written down what it has done
+    if stopped:
+        first.close()
+    else:
+        assert len(run(first)) == 24
+        written = (tmp_path / "pack" / "photos.npy").stat().st_ino
+    packed = run(second)
+    assert len(packed) == 24
+    assert stopped or (packed.folder / "photos.npy").stat().st_ino == written
+    assert packed.batch(range(24), 0).vertices.abs().amax((1, 2)).min() > 10
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_its_room_on_the_disk_is_taken_at_once(capture: MultifaceCapture, tmp_path: Path) -> None:
+    """Arrays are mapped into memory: on a disk that fills up later, a write there would kill the process."""
+    steps = pack(capture, folder=tmp_path / "pack", **SMALL)
+    next(steps)
+    arrays = list((tmp_path / ".pack.partial").glob("*.npy"))
+    assert len(arrays) == 10
+    for file in arrays:
+        assert 512 * file.stat().st_blocks >= file.stat().st_size, file.name
+    steps.close()
+
+
+def test_a_disk_without_room_is_said(
+    capture: MultifaceCapture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    with pytest.raises(InputError, match=r"GiB of free space, got .*; pack fewer frames.*LIPFLOW_PACKS"):
+        next(pack(capture, folder=tmp_path / "pack", **SMALL))
+
+
 def test_a_finished_pack_is_reused_and_another_is_not_overwritten(capture: MultifaceCapture, tmp_path: Path) -> None:
     ids = capture.frames[:3]
     first = run(pack(capture, folder=tmp_path / "pack", ids=ids, **SMALL))
@@ -239,6 +285,24 @@ def test_a_frame_that_was_repaired_is_added(tmp_path: Path) -> None:
     a, b = mended.batch(range(6)), fresh.batch(range(6))
     for name in ("vertices", "average_texture", "photo", "mask", "hmc"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+def test_a_frame_that_two_add_at_once_is_there_once(tmp_path: Path) -> None:
+    root = write_tiny_capture(tmp_path / "capture", frames=6)
+    bad = min(root.glob("tracked_mesh/*/*.bin"))
+    whole = bad.read_bytes()
+    bad.write_bytes(b"short")
+    run(pack(open_capture(root), folder=tmp_path / "pack", **SMALL))
+    bad.write_bytes(whole)
+    both = [pack(open_capture(root), folder=tmp_path / "pack", **SMALL) for _ in range(2)]
+    for steps in both:
+        next(steps)
+    hashes = set()
+    for steps in both:
+        mended = run(steps)
+        hashes.add(mended.hash)
+        assert len(set(mended.frames)) == len(mended.frames) == 6
+    assert len(hashes) == 1
 
 
 def test_without_masks_and_textures_by_view(tmp_path: Path) -> None:

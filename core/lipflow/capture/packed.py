@@ -67,7 +67,7 @@ def pack(
 
     A finished pack of the same content is reused; one that was interrupted goes on where it stopped. Frames that
     cannot be read are skipped and said, and tried again whenever the pack is used. Nothing appears under ``folder``
-    before it is whole.
+    before it is whole. Of several processes that pack the same at once one does, and the others wait for it.
 
     Raises:
         InputError: if a size, a camera or a frame makes no sense, if ``folder`` holds something else or cannot be
@@ -78,22 +78,23 @@ def pack(
     )
     packing = Packing(capture, config, list(capture.frames if ids is None else ids))
     folder = _folder_of_packs(capture) / packing.hash[:12] if folder is None else folder
-    if folder.exists() and any(folder.iterdir()):
-        packed = PackedCapture(folder)
-        if packed.key != packing.hash:
-            raise InputError(
-                f"pack {folder}",
-                expected="an empty folder, or a pack of this capture at these sizes",
-                got=f"another pack (texture {packed.texture_size}, photo {packed.photo_size}, hmc {packed.hmc_size})",
-                mend="choose another folder or delete this one",
-            )
+    was_there = folder.exists() and any(folder.iterdir())
+    if not was_there:
+        yield from packing.run(folder)
+    packed = PackedCapture(folder)
+    if packed.key != packing.hash:
+        raise InputError(
+            f"pack {folder}",
+            expected="an empty folder, or a pack of this capture at these sizes",
+            got=f"another pack (texture {packed.texture_size}, photo {packed.photo_size}, hmc {packed.hmc_size})",
+            mend="choose another folder or delete this one",
+        )
+    if was_there:
         if packed.skipped:
             yield from packing.mend(folder, packed.missing(len(packing.ids)))
             packed = PackedCapture(folder)
         yield PackProgress(len(packed), len(packed), 0.0, packed.skipped)
-        return packed
-    yield from packing.run(folder)
-    return PackedCapture(folder)
+    return packed
 
 
 def _folder_of_packs(capture: Capture) -> Path:

@@ -23,6 +23,7 @@ from lipflow.camera import Camera
 from lipflow.capture import images
 from lipflow.capture.base import SPLITS, Capture, Frame, FrameId, Statistics
 from lipflow.capture.headset import Headset, HeadsetAugmentation, keypoint_camera
+from lipflow.capture.partial import done_in, hold, reserve
 from lipflow.checks import InputError, check_values
 from lipflow.files import write_json
 from lipflow.rendering import Renderer, make_renderer
@@ -33,6 +34,7 @@ PACKS = "LIPFLOW_PACKS"  # environment variable: the folder of all packs, for ca
 _ELSEWHERE = f"set {PACKS} to a folder on another disk, where packs can be written"
 _AHEAD = 4  # frames in preparation at once
 _FLUSH = 64  # frames between two moments from which a killed run can go on
+_LOOK_SECONDS = 0.5  # between two looks at the pack that another process makes
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,47 @@ class Packing:
         return digest.hexdigest()
 
     def run(self, folder: Path) -> Generator[PackProgress, None, None]:
-        """Write the pack, and let it appear at ``folder`` when it is whole; stopped, the next run goes on."""
+        """Write the pack, and let it appear at ``folder`` when it is whole; stopped, the next run goes on.
+
+        Where another process is at it, that one's progress is yielded until it is done, or until it has stopped: then
+        this one goes on.
+        """
         start = time.monotonic()
         beside = folder.with_name(f".{folder.name}.partial")
+        handle = yield from self._claimed(beside, folder, start)
+        if handle is None:
+            return
+        try:
+            yield from self._write(beside, start)
+            if folder.exists():
+                folder.rmdir()  # empty: pack() looked
+            os.replace(beside, folder)
+        finally:
+            os.close(handle)
+
+    def _claimed(self, beside: Path, folder: Path, start: float) -> Generator[PackProgress, None, int | None]:
+        """Hold ``beside`` for this process alone until the handle is closed; None if another has finished the pack."""
+        while not (folder / MANIFEST).is_file():
+            try:
+                handle = hold(beside)
+            except OSError as error:
+                got = " ".join(str(error).split())
+                raise InputError(
+                    f"pack {beside.parent}", expected="a folder to write to", got=got, mend=_ELSEWHERE
+                ) from error
+            if handle is None:
+                done = min(done_in(beside), len(self.ids) - 1)  # it is not whole yet
+                yield PackProgress(done, len(self.ids), time.monotonic() - start, ())
+                time.sleep(_LOOK_SECONDS)
+            elif (folder / MANIFEST).is_file():  # it was finished between two looks: this is a new, empty one
+                beside.rmdir()
+                os.close(handle)
+            else:
+                return handle
+        return None
+
+    def _write(self, beside: Path, start: float) -> Generator[PackProgress, None, None]:
+        """Fill ``beside`` with the whole pack."""
         arrays, done = self._open(beside)
         self._begin()
         todo = deque(np.flatnonzero(done == 0).tolist())
@@ -136,10 +176,6 @@ class Packing:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         self._finish(beside, arrays, done, skipped)
-        del arrays, done
-        if folder.exists():
-            folder.rmdir()  # empty: pack() looked
-        os.replace(beside, folder)
 
     def mend(self, folder: Path, missing: Sequence[int]) -> Generator[PackProgress, None, None]:
         """Try frames again that a finished pack is without: what can be read by now is added, if the pack can be
@@ -167,8 +203,9 @@ class Packing:
             for array in arrays.values():
                 array.flush()
             manifest = json.loads((folder / MANIFEST).read_text())
-            manifest |= self._frames_of(sorted([*manifest["rows"], *mended]), skipped)
-            write_json(folder / MANIFEST, {**manifest, "mended": sorted([*manifest.get("mended", ()), *mended])})
+            # Sets: another process may have mended the same meanwhile.
+            manifest |= self._frames_of(sorted({*manifest["rows"], *mended}), skipped)
+            write_json(folder / MANIFEST, {**manifest, "mended": sorted({*manifest.get("mended", ()), *mended})})
 
     def _begin(self) -> None:
         """Make what draws frames."""
@@ -206,29 +243,23 @@ class Packing:
         note = beside / "packing.json"
         resumes = note.is_file() and note.read_bytes() == self.hash.encode()
         if not resumes:
-            shutil.rmtree(beside, ignore_errors=True)
-            try:
-                beside.mkdir(parents=True)
-            except OSError as error:
-                got, mend = " ".join(str(error).split()), _ELSEWHERE
-                raise InputError(
-                    f"pack {beside.parent}", expected="a folder to write to", got=got, mend=mend
-                ) from error
+            for left in beside.iterdir():  # by a run of other content
+                left.unlink()
             free = shutil.disk_usage(beside).free
             needed = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
             if needed > free:
-                raise InputError(
-                    f"pack {beside.parent}",
-                    expected=f"{needed / 2**30:.1f} GiB of free space",
-                    got=f"{free / 2**30:.1f} GiB",
-                    mend=f"pack fewer frames, cameras per frame or slop variants, or {_ELSEWHERE}",
-                )
+                raise _no_room(beside, needed, free)
         mode: Any = "r+" if resumes else "w+"
         arrays = {
             name: np.lib.format.open_memmap(beside / f"{name}.npy", mode=mode, dtype=dtype, shape=shape)
             for name, (shape, dtype) in shapes.items()
         }
         if not resumes:
+            for name in arrays:
+                try:
+                    reserve(beside / f"{name}.npy")
+                except OSError as error:
+                    raise _no_room(beside, needed, shutil.disk_usage(beside).free) from error
             note.write_text(self.hash)
         return arrays, arrays.pop("done")
 
@@ -336,6 +367,15 @@ class Packing:
             "split": {part: [i for i, id in enumerate(frames) if id in members[part]] for part in SPLITS},
             "skipped": list(skipped.values()),
         }
+
+
+def _no_room(beside: Path, needed: int, free: int) -> InputError:
+    return InputError(
+        f"pack {beside.parent}",
+        expected=f"{needed / 2**30:.1f} GiB of free space",
+        got=f"{free / 2**30:.1f} GiB",
+        mend=f"pack fewer frames, cameras per frame or slop variants, or {_ELSEWHERE}",
+    )
 
 
 def _check(capture: Capture, config: PackConfig) -> None:
