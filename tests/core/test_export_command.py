@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -148,6 +149,22 @@ class TestHowItIsFitted:
     def test_a_learning_rate_is_adams(self, tmp_path, given, capsys):
         assert main(["fit", *given, "--out", str(tmp_path / "out"), "--learning-rate", "0.1"]) == 2
         assert "expected with --optimiser adam" in capsys.readouterr().err
+
+
+class TestKeypointsOfAnotherCamera:
+    """A prior that keypoints drive takes them for those of the avatar's own camera: a fit may end anywhere."""
+
+    @pytest.mark.parametrize(
+        ("shift", "options", "doubted"), [(0, [], False), (0.1, [], True), (0.1, ["--prior", "standard-normal"], False)]
+    )
+    def test_they_are_doubted_unless_the_prior_is_left_out(self, tmp_path, given, capsys, shift, options, doubted):
+        camera = Avatar.load(tmp_path / "tiny.safetensors").keypoint_camera
+        K = camera.K.clone()
+        K[0, 2] += shift * camera.size[1]
+        save_camera(tmp_path / "camera.json", replace(camera, K=K))
+        arguments = [*given, "--camera", str(tmp_path / "camera.json"), "--out", str(tmp_path / "out"), *options]
+        assert main(["fit", *arguments]) == 0
+        assert ("the prior knows keypoints under another camera" in capsys.readouterr().err) == doubted
 
 
 class TestSequences:

@@ -13,6 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from lipflow.avatar import Avatar
+from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.commands.fit_options import FitOptions
 from lipflow.commands.progress import follow
@@ -27,6 +28,7 @@ from lipflow.observations import FrontalObservation, HmcObservation, KeypointObs
 from lipflow.reach import Reach
 
 _FAR = 0.05  # of the image's height: fits to real faces end far below
+_ELSEWHERE = 0.01  # of the image's sides: about what landmarks move by in a capture
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class FitInput:
     """A frontal photograph: linear PNG or TIFF as captures store it, or JPEG in display gamma; needs --camera."""
     camera: Path | None = None
     """The camera of the frontal photograph, or of keypoints without one: JSON with K, R, t, size (head frame, mm);
-    "gamma": true or false in it says how the photograph is kept."""
+    "gamma": true or false in it says how the photograph is kept. A prior that keypoints drive knows them under the
+    avatar's own camera: for those of another, give --prior standard-normal."""
     display_gamma: bool = False
     """The frontal photograph is in display gamma, whatever its file and its camera's say."""
     fitting: tyro.conf.OmitArgPrefixes[FitOptions] = field(default_factory=FitOptions)
@@ -118,7 +121,7 @@ class Fit(FitInput):
             f"{self.out}: {state.iteration} iterations, {'converged' if state.converged else 'not yet converged'}, "
             f"energy {state.energy:.4g} = data {state.data_energy:.4g} + prior; log p(z) {state.log_likelihood:.1f}\n"
         )
-        doubts = " and ".join(_doubts(avatar, observation, state))
+        doubts = " and ".join(_doubts(avatar, observation, config, state))
         if doubts:
             sys.stderr.write(f"lipflow: {doubts}: it may be no face; check what was fitted to\n")
 
@@ -159,16 +162,28 @@ class Fit(FitInput):
                 yield from given if isinstance(given, tuple) else (given,)
 
 
-def _doubts(avatar: Avatar, observation: Observation, state: FitState) -> Iterator[str]:
+def _doubts(avatar: Avatar, observation: Observation, config: FitConfig, state: FitState) -> Iterator[str]:
     """What makes a fit hard to believe."""
     reach = Reach.of(avatar)
     if reach is not None and (beyond := reach.share_beyond(torch.from_numpy(state.z)[None]).item()) > 0:
         yield f"the code lies {1 + beyond:.1f} times as far out as any training frame's"
     if isinstance(observation, KeypointObservation):
+        if config.prior == "avatar" and avatar.driving == "kpt" and _is_elsewhere(avatar, observation.camera):
+            yield "the prior knows keypoints under another camera (--prior standard-normal does without it)"
         counted = observation.weights.cpu().numpy() > 0
         error = keypoint_errors(state, observation)[counted].mean() if counted.any() else 0.0
         if not error < _FAR * observation.camera.size[0]:
             yield f"the fitted keypoints are {error:.0f} px from those given on average"
+
+
+def _is_elsewhere(avatar: Avatar, camera: Camera) -> bool:
+    """Whether a camera sees the mean face elsewhere in its image than the one that the avatar's encoder learned from."""
+    own = avatar.keypoint_camera
+    if own is None:
+        return True
+    face = avatar.vertex_mean[avatar.landmark_ids]
+    apart = camera.to(face.device).project_normalised(face) - own.project_normalised(face)
+    return float(apart.norm(dim=-1).mean()) > _ELSEWHERE
 
 
 def _follow(avatar: Avatar, observation: Observation, config: FitConfig, seed: int) -> list[FitState]:
