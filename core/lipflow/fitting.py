@@ -129,8 +129,7 @@ def fit(
     config = FitConfig.for_observation(observation) if config is None else config
     began = time.perf_counter()
     problem = make_problem(avatar, observation, config)
-    solver: Solver = SOLVERS[config.optimiser](problem, _start(problem, config, z0, seed), config)
-    _check_start(solver)
+    solver = begin(problem, config, z0, seed)
     seconds, recent = time.perf_counter() - began, deque[float](maxlen=RATE_WINDOW)
     iteration, budget = 0, config.iterations
     while True:
@@ -156,6 +155,19 @@ def fit(
         iteration, budget = iteration + 1, budget - 1
         recent.append(time.perf_counter() - began)
         seconds += recent[-1]
+
+
+def begin(
+    problem: Problem, config: FitConfig, z0: npt.NDArray[np.float32] | Tensor | None = None, seed: int = 0
+) -> Solver:
+    """The config's optimiser at its start: ``z0`` [Z] if given, else the config's.
+
+    Raises:
+        InputError: a start that is none, see ``fit``.
+    """
+    solver: Solver = SOLVERS[config.optimiser](problem, _start(problem, config, z0, seed), config)
+    _check_start(solver)
+    return solver
 
 
 def make_problem(avatar: Avatar, observation: Observation, config: FitConfig) -> Problem:

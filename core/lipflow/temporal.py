@@ -20,12 +20,12 @@ from lipflow.avatar import Avatar
 from lipflow.checkpoint import load_tensors, save_tensors, take
 from lipflow.checks import InputError, check_shape
 from lipflow.device import host_copy
-from lipflow.fitting import FitConfig, make_problem
+from lipflow.fitting import FitConfig, begin, make_problem
 from lipflow.nets.layers import Linear
 from lipflow.observations import Observation
 from lipflow.priors import Flow, Gaussian, LatentPrior, PriorConfig
 from lipflow.serial import from_json, to_json
-from lipflow.solvers import SOLVERS, Problem
+from lipflow.solvers import Problem
 
 FORMAT = "lipflow-temporal"
 
@@ -141,12 +141,12 @@ def fit_sequence(
 ) -> Generator[SequenceState, None, None]:
     """Fit the frames of a sequence one after the other, each as soon as it is seen.
 
-    With ``temporal`` each frame's prior, and the code that it starts from, come from the frame before; without, every
-    frame is fitted by itself as ``fit`` does. Observations are read one at a time. Close the generator to stop, and
-    start anew after a cut: the first frame has none before it.
+    With ``temporal`` each frame's prior comes from the frame before, and with it the code that the frame starts from
+    (unless the config starts elsewhere); without, every frame is fitted by itself as ``fit`` does. Observations are
+    read one at a time. Close the generator to stop, and start anew after a cut: the first frame has none before it.
 
     Raises:
-        InputError: observations that do not suit avatar or optimiser; a temporal prior of another avatar.
+        InputError: an observation as ``fit`` does; a temporal prior of another avatar.
     """
     if temporal is not None and temporal.avatar != name_of(avatar):
         got = f"one of {temporal.avatar}"
@@ -157,9 +157,7 @@ def fit_sequence(
         problem = make_problem(avatar, observation, settings)
         if temporal is not None:
             problem = _under(temporal, problem, before)
-        with torch.no_grad():
-            start = problem.prior.start(problem.context)[0]
-        solver = SOLVERS[settings.optimiser](problem, start, settings)
+        solver = begin(problem, settings)
         iterations = 0
         while not solver.converged and iterations < settings.iterations:
             solver.step()
@@ -182,7 +180,15 @@ def _under(temporal: TemporalPrior, problem: Problem, before: Tensor | None) -> 
     if problem.context is None:
         raise InputError("temporal fit", expected="the avatar's own prior", got="a fit under N(0, I)")
     context = temporal.context(problem.context, before)
-    return Problem(problem.avatar, problem.observation, temporal.prior, context, problem.weight, problem.space)
+    return Problem(
+        problem.avatar,
+        problem.observation,
+        temporal.prior,
+        context,
+        problem.weight,
+        problem.space,
+        smooth=problem.smooth,
+    )
 
 
 def _widen(wide: Linear, narrow: Linear) -> None:

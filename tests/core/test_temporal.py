@@ -26,12 +26,12 @@ from lipflow.evaluation.sequences import (
     smoothed,
 )
 from lipflow.fitting import FitConfig, fit
-from lipflow.observations import KeypointObservation
+from lipflow.observations import HmcObservation, KeypointObservation
 from lipflow.runs import advance, opened
 from lipflow.temporal import TemporalPrior, fit_sequence
 from lipflow.temporal_training import Sequences, TemporalConfig, train_temporal
 from lipflow.training_config import TrainConfig
-from support.random_avatar import random_avatar, tiny_config
+from support.random_avatar import TINY_HMC, random_avatar, tiny_config
 
 LM = FitConfig(optimiser="lm", iterations=15)
 LATENT = 16
@@ -102,17 +102,40 @@ def test_what_is_saved_is_loaded(tmp_path):
 # ---- fits of sequences
 
 
-def test_without_a_temporal_prior_every_frame_is_fitted_by_itself():
+@pytest.mark.parametrize("start", ["prior", "zero"])
+def test_without_a_temporal_prior_every_frame_is_fitted_by_itself(start):
+    config = replace(LM, iterations=2, start=start)
     avatar = random_avatar(tiny_config("flow", "kpt"))
     observations = [
         keypoints_of(avatar, torch.randn(LATENT, generator=torch.Generator().manual_seed(k))) for k in (1, 2)
     ]
-    states = list(fit_sequence(avatar, observations, LM))
+    states = list(fit_sequence(avatar, observations, config))
     assert [state.frame for state in states] == [0, 1]
     for state, observation in zip(states, observations):
-        *_, alone = fit(avatar, observation, LM)
+        *_, alone = fit(avatar, observation, config)
         np.testing.assert_allclose(state.z, alone.z, atol=1e-5)
         assert state.iterations == alone.iteration
+
+
+def test_images_are_compared_under_a_temporal_prior_as_without_it():
+    avatar = random_avatar(tiny_config("flow", "hmc"))
+    temporal = TemporalPrior.of(avatar, torch.randn(30, LATENT, generator=torch.Generator().manual_seed(1))).eval()
+    images = torch.rand(3, *TINY_HMC, generator=torch.Generator().manual_seed(2))
+    seen = HmcObservation.for_avatar(avatar, images)
+    energies = {}
+    for edges in ("smooth", "hard"):
+        config = FitConfig(iterations=3, edges=edges)
+        (state,), (alone,) = (list(fit_sequence(avatar, [seen], config, temporal=t)) for t in (temporal, None))
+        assert state.energy == pytest.approx(alone.energy, rel=1e-4)  # it starts as the avatar's own prior
+        energies[edges] = state.energy
+    assert energies["smooth"] != pytest.approx(energies["hard"], rel=1e-3)
+
+
+def test_a_frame_in_which_nothing_is_seen_is_refused():
+    avatar = random_avatar(tiny_config("flow", "hmc"))
+    images = torch.rand(3, *TINY_HMC)
+    with pytest.raises(InputError, match="expected some of the face inside the image"):
+        next(fit_sequence(avatar, [HmcObservation.for_avatar(avatar, images, torch.zeros_like(images))]))
 
 
 def test_a_prior_that_knows_the_code_before_holds_on_to_what_is_no_longer_seen():
