@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -66,7 +67,8 @@ def _value(hint: Any, value: Any, what: str) -> Any:
                 return tuple(_value(a, v, what) for a, v in zip(arguments, value))
         raise InputError(what, expected=hint, got=_short(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        with contextlib.suppress(OverflowError):
+            value = float(value)
     if type(value) is not hint or (hint is float and not math.isfinite(value)):
         raise InputError(what, expected=getattr(hint, "__name__", hint), got=_short(value))
     return value

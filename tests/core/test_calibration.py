@@ -128,6 +128,10 @@ def test_a_run_is_calibrated_once(runs, frames):
         next(again)  # read, not made
     np.testing.assert_allclose(ended.value.value.coverage["codes"], found.coverage["codes"])
     assert next(calibrate_run(runs[0], frames, replace(QUICK, seed=1))).total == 2  # of another seed: made anew
+    body = json.loads((runs[0].folder / FILE).read_text())
+    del body["coverage"]
+    (runs[0].folder / FILE).write_text(json.dumps(body))
+    assert next(calibrate_run(runs[0], frames, QUICK)).total == 2  # damaged: made anew
 
 
 def test_an_avatar_without_an_encoder_has_no_error_of_its_own_to_add(runs, frames):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from lipflow.checks import InputError, check_shape, check_values
+from lipflow.serial import from_json
+from lipflow.training_config import TrainConfig
 
 
 def test_letters_bind_across_arguments_and_calls():
@@ -39,3 +41,9 @@ def test_the_first_value_that_is_wrong_is_named():
         check_values(
             ("steps", True, "1 or more", 5), ("clip", False, "more than 0", -1), ("seed", False, "a number", "x")
         )
+
+
+@pytest.mark.parametrize("value", [pytest.param(10**400, id="huge"), float("nan"), float("inf"), True, "1"])
+def test_a_config_takes_no_number_that_is_none(value):
+    with pytest.raises(InputError, match=r"config\.learning_rate: expected float, got"):
+        from_json(TrainConfig, {"learning_rate": value}, what="config")

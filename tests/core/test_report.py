@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from lipflow.evaluation.exhibits import FILE, Exhibits
 from lipflow.evaluation.figures import calibration_figure
 from lipflow.evaluation.protocols import TABLES
 from lipflow.evaluation.report import markdown_table, render_report
+from lipflow.evaluation.report_tables import table_row
 from lipflow.evaluation.results_file import read_results
 from lipflow.evaluation.standings import MEASURES, PAPER_ORDER, order_in_the_paper, standing, verdict
+from lipflow.fitting import FitConfig
+from lipflow.serial import to_json
 from lipflow.variants import VARIANTS
 from support.example_results import example_results, interval, some_exhibits
 
@@ -265,6 +269,18 @@ def test_every_variant_has_a_look_and_both_drivings_the_same() -> None:
     assert len({(look.colour, look.marker) for look in LOOKS.values()}) == len(LOOKS)
 
 
+def test_the_settings_of_a_fit_are_told_whatever_was_chosen() -> None:
+    (table,) = (t for t in example_results(tables=(2,))["tables"] if t["driving"] == "hmc")
+    row = next(row for row in table["rows"] if row["method"] == "fit")
+    for optimiser, start, edges in product(("lm", "lbfgs", "adam"), ("prior", "encoder", "zero"), ("smooth", "hard")):
+        config = FitConfig(optimiser=optimiser, start=start, edges=edges)
+        (said,) = table_row({**row, "fit": {"subject-0": to_json(config)}}, dict.fromkeys(m.key for m in MEASURES))[
+            "fit"
+        ]
+        assert "None" not in said
+        assert (f"{edges} edges" in said) == (optimiser != "lm")  # which is for keypoints
+
+
 # ---- the README's table, and the command
 
 
@@ -296,6 +312,9 @@ def test_the_command_lays_out_anew_and_fills_a_readme(tmp_path: Path, capsys: py
     with pytest.raises(InputError, match="results"):
         ReportCommand(tmp_path, readme=readme).run()
     assert readme.read_text() == "no markers\n"
+    readme.write_bytes(f"caf\xe9\n{BEGIN}\n{END}\n".encode("latin-1"))
+    with pytest.raises(InputError, match="expected text in UTF-8"):
+        ReportCommand(tmp_path, readme=readme).run()
 
 
 def test_a_readme_needs_no_exhibits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,7 +177,7 @@ def _doubts(avatar: Avatar, observation: Observation, config: FitConfig, state: 
 
 
 def _is_elsewhere(avatar: Avatar, camera: Camera) -> bool:
-    """Whether a camera sees the mean face elsewhere in its image than the one that the avatar's encoder learned from."""
+    """Whether a camera sees the mean face elsewhere in its image than the one that the encoder learned from."""
     own = avatar.keypoint_camera
     if own is None:
         return True

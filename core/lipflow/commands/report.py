@@ -49,7 +49,10 @@ class Report:
 
 def _insert(path: Path, block: str) -> None:
     """Replace what stands between the two markers."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}", expected="text in UTF-8", got=error) from error
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(END) < text.index(BEGIN):
         raise InputError(f"{path}", expected=f"one line {BEGIN} and below it one line {END}", got="others")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]

@@ -13,6 +13,7 @@ that the likelihood is right; headset images are as they were made, with no more
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Generator, Iterator, Sequence
@@ -299,7 +300,9 @@ def _kept(path: Path, made_of: dict[str, Any]) -> Calibration | None:
     about = {"format": FORMAT, "version": VERSION, **made_of}
     if not isinstance(body, dict) or any(body.get(name) != value for name, value in about.items()):
         return None
-    return from_json(body)
+    with contextlib.suppress(InputError):  # damaged: it is made anew
+        return from_json(body)
+    return None
 
 
 def to_json(calibration: Calibration) -> dict[str, Any]:

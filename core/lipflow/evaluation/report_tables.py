@@ -151,8 +151,8 @@ def _settings(config: Json) -> str:
     parts = [f"{config.get('optimiser', '')}, at most {config.get('iterations', '?')} iterations"]
     if config.get("optimiser") == "adam":
         parts.append(f"first step {config['learning_rate']:g}")
-    parts += [f"λ {config['prior_weight']:g}", f"in {config['space']}", f"from {_START.get(config['start'])}"]
-    if config.get("optimiser") == "adam":
+    parts += [f"λ {config['prior_weight']:g}", f"in {config['space']}", f"from {_START[config['start']]}"]
+    if config.get("optimiser") != "lm":  # which is for keypoints: nothing is rendered
         parts.append(f"{config.get('edges', 'hard')} edges")  # hard before there was a choice
     if config.get("prior") == "standard-normal":
         parts.append("under N(0, I)")
@@ -162,7 +162,7 @@ def _settings(config: Json) -> str:
 
 
 _SIGNS = {"better": "▲", "worse": "▼", "tied": "≈", "": ""}
-_START = {"prior": "the prior's mean", "zero": "0", "sample": "a draw"}
+_START = {"prior": "the prior's mean", "encoder": "the mean of the avatar's own prior", "zero": "0", "sample": "a draw"}
 
 
 def _number(value: float, measure: Measure, signed: bool = False) -> str:
