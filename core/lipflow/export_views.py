@@ -88,14 +88,16 @@ def _keypoint_view(avatar: Avatar, observation: KeypointObservation, z: Tensor) 
     height, width = camera.size
     large = camera.resized((KEYPOINT_HEIGHT, round(width * KEYPOINT_HEIGHT / height)))
     face = render_face(avatar, z, large)
-    given = observation.keypoints.cpu().numpy()
-    found = observation.compare(avatar, z[None]).shown["projected"][0].cpu().numpy()
+    size, larger = np.array([width, height]), np.array(large.size[::-1])
+    given = observation.keypoints.cpu().numpy() * size
+    found = observation.compare(avatar, z[None]).shown["projected"][0].cpu().numpy() * size
     weights = observation.weights.cpu().numpy()
     heavy = weights >= HEAVY * weights.max()
-    pixels = np.linalg.norm((found - given) * [width, height], axis=-1)[heavy]
+    pixels = np.linalg.norm(found - given, axis=-1)[heavy]
     caption = f"{pixels.mean():.2f} px in the mean, {pixels.max():.2f} px at most, over {heavy.sum()} keypoints "
     caption += f"of an image of {width} × {height}"
     ground = (DIMMED * face).astype(np.uint8)
+    given, found = ((places + 0.5) * larger / size - 0.5 for places in (given, found))  # as ``Camera.resized`` has it
     dots = _drawn(np.zeros_like(face), given, heavy)
     return [ObservedView("Keypoints", dots, face, _drawn(ground, given, heavy, found), caption)]
 
@@ -118,18 +120,18 @@ def _kind(observation: Observation) -> tuple[str, Views]:
 
 def _drawn(
     ground: Picture,
-    given: npt.NDArray[np.float32],
+    given: npt.NDArray[np.floating],
     heavy: npt.NDArray[np.bool_],
-    found: npt.NDArray[np.float32] | None = None,
+    found: npt.NDArray[np.floating] | None = None,
 ) -> Picture:
-    """Keypoints [L, 2] in [0, 1] over a picture, and the lines from them to where the face has them."""
+    """Keypoints [L, 2], column and row, over a picture, and the lines from them to where the face has them."""
     image = Image.fromarray(ground)
-    draw, size = ImageDraw.Draw(image), np.array([ground.shape[1], ground.shape[0]])
+    draw = ImageDraw.Draw(image)
     order = np.argsort(heavy, kind="stable")  # the heavy ones on top
     for k in order:
-        at, radius = given[k] * size - 0.5, 5 if heavy[k] else 3
+        at, radius = given[k], 5 if heavy[k] else 3
         if found is not None:
-            end = found[k] * size - 0.5
+            end = found[k]
             draw.line([*at, *end], fill=FOUND, width=2)
             draw.ellipse([*(end - 2), *(end + 2)], fill=FOUND)
         draw.ellipse([*(at - radius), *(at + radius)], outline=GIVEN if heavy[k] else HELD, width=2)

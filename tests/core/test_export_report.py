@@ -122,6 +122,16 @@ def test_keypoints_that_only_hold_are_not_counted(avatar, code):
     assert {GIVEN, HELD} <= colours
 
 
+def test_keypoints_are_drawn_where_the_enlarged_camera_sees_them(avatar, code, monkeypatch):
+    """The centre of pixel (11, 20) becomes that of a block of pixels: corners are what scales, not centres."""
+    monkeypatch.setattr(export_views, "KEYPOINT_HEIGHT", 10 * TINY_PHOTO[0])
+    place = torch.tensor([11.0, 20.0]) / torch.tensor([TINY_PHOTO[1], TINY_PHOTO[0]])
+    (view,) = observed_views(avatar, KeypointObservation.for_avatar(avatar, place.expand(136, 2)), code.numpy())
+    rows, columns = np.nonzero((view.given == GIVEN).all(-1))
+    assert columns.mean() == pytest.approx(114.5, abs=0.6)
+    assert rows.mean() == pytest.approx(204.5, abs=0.6)
+
+
 def test_a_curve_of_one_state_is_not_drawn(tmp_path, account):
     assert "<svg" not in write(tmp_path / "fit.html", replace(account, curve=account.curve[:1]))
 
