@@ -24,7 +24,7 @@ from lipflow.export_render import head_camera, render_face
 from lipflow.files import replacing
 
 VIDEO_FORMATS = (".mp4",)
-MOST_SECONDS = 600.0
+MOST_SECONDS, MOST_FPS = 600.0, 120
 MOST_PIXELS = 4096  # along a side
 # Bytes of display pictures to the colours that players expect of a video of this kind (BT.709), nearly without loss.
 ENCODING = ["-crf", "17", "-preset", "medium", "-movflags", "+faststart", "-vf", "scale=out_color_matrix=bt709"]
@@ -49,7 +49,7 @@ class VideoConfig:
         sides = all(isinstance(side, int) and side % 2 == 0 and 16 <= side <= MOST_PIXELS for side in self.size)
         check_values(
             ("video size", sides and len(self.size) == 2, f"two even numbers from 16 to {MOST_PIXELS}", self.size),
-            ("pictures a second", 1 <= self.fps <= 120, "1 to 120", self.fps),
+            ("pictures a second", 1 <= self.fps <= MOST_FPS, f"1 to {MOST_FPS}", self.fps),
             ("seconds", 0 < self.seconds <= MOST_SECONDS, f"more than 0, at most {MOST_SECONDS:g}", self.seconds),
             ("seconds of the last code", 0 <= self.hold <= MOST_SECONDS, f"0 to {MOST_SECONDS:g}", self.hold),
         )

@@ -204,6 +204,23 @@ class TestSequences:
         count, seconds = imageio_ffmpeg.count_frames_and_secs(out / "faces.mp4")
         assert (count, seconds) == (self.FRAMES, self.FRAMES / 8)
 
+    def test_a_fast_camera_s_sequence_plays_at_its_pace(self, tmp_path, given, sequence, monkeypatch):
+        monkeypatch.setattr(fit_sequence, "VideoConfig", functools.partial(VideoConfig, size=(64, 48)))
+        points = np.load(sequence)["keypoints"]
+        np.savez(sequence, keypoints=points[np.zeros(240, int)], fps=240)
+        out = tmp_path / "out"
+        assert main(["fit-sequence", given[0], str(sequence), "--out", str(out), "--video", "--iterations", "1"]) == 0
+        assert imageio_ffmpeg.count_frames_and_secs(out / "faces.mp4") == (120, 1.0)
+
+    def test_a_video_that_would_be_too_long_is_refused_before_anything_is_fitted(
+        self, tmp_path, given, sequence, capsys
+    ):
+        np.savez(sequence, keypoints=np.load(sequence)["keypoints"], fps=0.001)
+        out = tmp_path / "out"
+        assert main(["fit-sequence", given[0], str(sequence), "--out", str(out), "--video"]) == 2
+        assert "lipflow: seconds: expected more than 0, at most 600" in capsys.readouterr().err
+        assert not out.exists()
+
     def test_a_sequence_that_is_none_leaves_nothing(self, tmp_path, given, capsys):
         assert main(["fit-sequence", given[0], str(tmp_path / "points.json"), "--out", str(tmp_path / "out")]) == 2
         assert "lipflow: sequence: expected a folder of images" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
 from lipflow.export_codes import CodeSequence, load_codes, save_codes
-from lipflow.export_video import VideoConfig, code_video
+from lipflow.export_video import MOST_FPS, VideoConfig, code_video
 from lipflow.files import write_json
 from lipflow.fitting import FitState, fit
 from lipflow.observation_files import Keypoints
@@ -59,6 +59,7 @@ class FitSequence:
         avatar = Avatar.load(file).for_inference().to(choose_device(self.fitting.device))
         names = None if avatar.landmarks is None else avatar.landmarks.names
         with contextlib.closing(open_sequence(self.sequence, names)) as sequence:
+            video = _video_of(sequence) if self.video else None  # refused before anything is fitted
             fitted = FittedFrames.begun(self.out, self._about(file))
             try:
                 follow(self._fits(avatar, sequence, fitted), "fit", "frame", lambda done: (done, sequence.length))
@@ -67,12 +68,9 @@ class FitSequence:
                 raise KeyboardInterrupt(f"{done}, and the same command goes on from there") from None
             finally:
                 fitted.save(whole=True)
-            fps = sequence.fps or VIDEO_FPS
-        if self.video:
-            codes = np.stack(fitted.codes)
-            config = VideoConfig(fps=max(1, round(fps)), seconds=len(codes) / fps, hold=0.0)
-            video = code_video(self.out / "faces.mp4", avatar, codes, config)
-            follow(video, "video", "picture", lambda state: (state.done, state.total))
+        if video is not None:
+            writing = code_video(self.out / "faces.mp4", avatar, np.stack(fitted.codes), video)
+            follow(writing, "video", "picture", lambda state: (state.done, state.total))
         converged = sum(frame["converged"] for frame in fitted.figures)
         sys.stdout.write(f"{self.out}: {len(fitted.codes)} frames, {converged} of them converged\n")
 
@@ -137,6 +135,16 @@ class FittedFrames:
             save_codes(self.folder / name, codes)
         write_json(self.folder / METRICS, {"about": self.about, "frames": self.figures})
         self.saved = time.monotonic()
+
+
+def _video_of(sequence: FrameSequence) -> VideoConfig:
+    """A video as long as the sequence.
+
+    Raises:
+        InputError: if that is too long for one.
+    """
+    fps = sequence.fps or VIDEO_FPS
+    return VideoConfig(fps=min(max(1, round(fps)), MOST_FPS), seconds=sequence.length / fps, hold=0.0)
 
 
 def observation_of(frame: Frame, avatar: Avatar) -> Observation:
