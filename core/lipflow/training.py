@@ -105,6 +105,11 @@ class Training:
         self._scalars: dict[str, float] = {}
         self._validation: dict[str, float] | None = None
 
+    @property
+    def validation(self) -> dict[str, float] | None:
+        """The latest figures on held-out expressions; None before there are any, or without such frames."""
+        return None if self._validation is None else dict(self._validation)
+
     # ---- running
 
     def run(self) -> Generator[TrainState, None, None]:
@@ -132,7 +137,7 @@ class Training:
                 step=self.step,
                 steps=config.steps,
                 scalars=dict(self._scalars),
-                validation=None if self._validation is None else dict(self._validation),
+                validation=self.validation,
                 seconds=self.seconds,
                 eta_s=(config.steps - self.step) * self._pace,
                 snapshot=shot,

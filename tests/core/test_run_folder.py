@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from lipflow.avatar import Avatar
 from lipflow.capture import open_capture, pack
 from lipflow.capture.packed import Batch, PackedCapture
 from lipflow.checks import InputError
+from lipflow.cli import main
 from lipflow.colour import to_picture
 from lipflow.runs import CHECKPOINT, CODES, LOGS, PROCESS, RECORD, SAMPLE, Holder, advance, claimed, holder, opened
+from lipflow.training import Training
 from lipflow.training_config import TrainConfig
 from lipflow.training_log import TrainingLog
 from lipflow.validation import snapshot
@@ -126,3 +130,24 @@ def test_held_out_figures_are_logged_where_they_were_measured(packed: PackedCapt
     assert curve.steps.tolist() == [2, 4, 5]
     measured = [state.validation["start_psnr"] for state in states if state.validated and state.validation]
     np.testing.assert_allclose(curve.values, measured, rtol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [3, 12])
+def test_the_command_ends_with_what_it_wrote_and_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], frames: int
+) -> None:
+    """Three frames are all training: there are no figures. The avatar is made once, which takes its time."""
+    made: list[int] = []
+    finished = Training.finished_avatar
+
+    def counted(self: Training) -> Avatar:
+        made.append(self.step)
+        return finished(self)
+
+    monkeypatch.setattr(Training, "finished_avatar", counted)
+    capture, out = write_tiny_capture(tmp_path / "someone", frames=frames), tmp_path / "run"
+    options = ["--variant", "dam", "--preset", "tiny", "--steps", "2"]
+    assert main(["train", str(capture), "--out", str(out), *options]) == 0
+    assert made == [2]
+    figures = "" if frames == 3 else r"; reconstruction_psnr [\d.]+, .*nll [\d.-]+"
+    assert re.fullmatch(rf"{re.escape(str(out))}/avatar.safetensors: step 2, \d+ s{figures}\n", capsys.readouterr().out)

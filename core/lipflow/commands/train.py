@@ -74,9 +74,9 @@ class Train:
                     sys.stderr.write(f"training on {describe_device(device)}{others}\n")
                 _follow(training, self.out)
         if ranks.is_first:
-            validation = training.finished_avatar().record["validation"] or {}
-            figures = ", ".join(f"{name} {value:.2f}" for name, value in validation.items())
-            sys.stdout.write(f"{self.out / AVATAR}: step {training.step}, {training.seconds:.0f} s; {figures}\n")
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in (training.validation or {}).items())
+            told = f"; {figures}" if figures else ""
+            sys.stdout.write(f"{self.out / AVATAR}: step {training.step}, {training.seconds:.0f} s{told}\n")
 
     def _options(self) -> dict[str, object]:
         """What the config does not tell, for whoever wants to go on with the run."""
