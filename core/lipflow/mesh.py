@@ -165,9 +165,9 @@ class Landmarks:
         """
         try:
             body = json.loads(path.read_text())
-            return Landmarks.from_json(body, vertex_count, what=f"landmarks {path}")
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"landmarks {path}", expected="a JSON file", got=error) from error
+        return Landmarks.from_json(body, vertex_count, what=f"landmarks {path}")
 
     @staticmethod
     def from_json(body: object, vertex_count: int, *, what: str = "landmarks") -> Landmarks:

@@ -241,7 +241,9 @@ def test_the_command_refuses_what_makes_no_sense(
     trained: Path, capture_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["evaluate", str(trained), "--capture", str(capture_dir), "--out", str(tmp_path / "report")]
-    for wrong in (["--tables", "1,x"], ["--tables", "9"], ["--jobs", "0"], ["--frames", "0"]):
+    namesake = shutil.copytree(capture_dir, tmp_path / "elsewhere" / capture_dir.name)
+    twice = ["--capture", str(capture_dir), str(namesake)]
+    for wrong in (["--tables", "1,x"], ["--tables", "9"], ["--jobs", "0"], ["--frames", "0"], twice):
         assert main([*given, *wrong]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert main(["evaluate", str(tmp_path), "--capture", str(capture_dir), "--out", str(tmp_path / "report")]) == 2

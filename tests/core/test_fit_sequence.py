@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,23 @@ def test_frames_are_written_as_they_come(tmp_path: Path, avatar: Avatar, monkeyp
     for damage in ("", "[]", "{}"):
         (tmp_path / "out" / "metrics.json").write_text(damage)
         assert FittedFrames.begun(tmp_path / "out", "this").codes == []
+
+
+def test_codes_of_another_fit_are_never_taken_for_ones_own(
+    tmp_path: Path, avatar: Avatar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second fit whose figures find no room on the disk: its codes must not stand beside those of the first."""
+    points = torch.full((136, 2), 0.5)
+    *_, state = fit(avatar, KeypointObservation.for_avatar(avatar, points), FitConfig(iterations=1))
+    first, second = (FittedFrames.begun(tmp_path / "out", about) for about in ("this", "that"))
+    first.add(state)
+    first.save()
+    second.add(replace(state, z=state.z + 1))
+
+    def refuse(*_: object) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr(fit_sequence, "write_json", refuse)
+    with pytest.raises(OSError, match="full"):
+        second.save()
+    assert FittedFrames.begun(tmp_path / "out", "this").codes == []

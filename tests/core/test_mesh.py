@@ -142,6 +142,13 @@ def test_landmarks_round_trip(tmp_path):
     assert Landmarks.load(tmp_path / "landmarks.json", vertex_count=10) == landmarks()
 
 
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "1" * 5000, "[]"], ids=["cut", "deep", "long number", "list"])
+def test_landmarks_that_are_no_json_or_another_are_refused(tmp_path, text):
+    (tmp_path / "landmarks.json").write_text(text)
+    with pytest.raises(InputError, match=r"landmarks .*: expected"):
+        Landmarks.load(tmp_path / "landmarks.json", vertex_count=10)
+
+
 @pytest.mark.parametrize("field", ["ids", "names", "groups", "mirror"])
 def test_landmarks_without_a_field_are_refused(tmp_path, field):
     body = landmarks().to_json()

@@ -118,9 +118,14 @@ def frames_of(
     """The frames to judge each run's subject on, packed from the captures in ``folders`` where they are not yet.
 
     Raises:
-        InputError: if a subject's capture is not among them, or as ``pack_frames`` does.
+        InputError: if a subject's capture is not among them or two have one name, or as ``pack_frames`` does.
     """
-    captures: dict[str, Capture] = {capture.name: capture for capture in map(open_capture, folders)}
+    captures: dict[str, Capture] = {}
+    for capture in map(open_capture, folders):
+        other = captures.setdefault(capture.name, capture)
+        if not other.root.samefile(capture.root):
+            got = f"{other.root} and {capture.root}"
+            raise InputError("--capture", expected="captures of different names", got=got, mend="leave one out")
     frames: dict[str, EvaluationFrames] = {}
     for subject in sorted({run.subject for run in runs}):
         if subject not in captures:

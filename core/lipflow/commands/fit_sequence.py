@@ -104,6 +104,7 @@ class FittedFrames:
     about: str  # names what is fitted to what, and how
     codes: list[npt.NDArray[np.float32]] = field(default_factory=list)  # [Z] a frame
     figures: list[dict[str, Any]] = field(default_factory=list)  # a frame's, as metrics.json has them
+    goes_on: bool = False  # whether what the folder holds is of this fit
     saved: float = field(default_factory=time.monotonic)  # when
 
     @staticmethod
@@ -112,10 +113,12 @@ class FittedFrames:
         try:
             body = json.loads((folder / METRICS).read_text())
             codes, figures = load_codes(folder / CODES).z, body["frames"]
-            count = min(len(codes), len(figures)) if body["about"] == about else 0
+            goes_on, count = body["about"] == about, min(len(codes), len(figures))
         except (OSError, ValueError, KeyError, TypeError):
+            goes_on = False
+        if not goes_on:
             return FittedFrames(folder, about)
-        return FittedFrames(folder, about, list(codes[:count]), figures[:count])
+        return FittedFrames(folder, about, list(codes[:count]), figures[:count], goes_on)
 
     def add(self, state: FitState) -> None:
         """Take the next frame's fit; now and then, save."""
@@ -131,6 +134,9 @@ class FittedFrames:
             return
         codes = CodeSequence.of(np.stack(self.codes[:count]), "frame")
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.goes_on:  # another fit's figures: beside these codes that one would take them for its own
+            (self.folder / METRICS).unlink(missing_ok=True)
+            self.goes_on = True
         for name in (CODES, TABLE) if whole else (CODES,):
             save_codes(self.folder / name, codes)
         write_json(self.folder / METRICS, {"about": self.about, "frames": self.figures})
