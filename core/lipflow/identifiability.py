@@ -32,7 +32,7 @@ class ProbeConfig:
     """In whose units a direction is one long. u: the prior's standard deviations, so a singular value of 1 is where
     observation and prior count the same. z: the decoder's own code."""
     threshold: float = 1.0
-    """Singular values below this are unseen. In u, 1 means that the observation says less than the prior."""
+    """Singular values below this are unseen. In u, below 1 the observation says less than the prior (of weight 1)."""
     probes: int = 2
     """Random sums of an image's residuals for each dimension of the code, see ``whitened_jacobian``. Keypoints have a
     closed form."""
@@ -95,7 +95,7 @@ def probe(
     check_shape({}, z=(z, f"{len(problem.mu)}"))
     if not torch.isfinite(z).all():
         raise InputError("z", expected="finite numbers", got="NaN or infinite ones")
-    _, jacobian = yield from whitened_jacobian(problem, z, config.probes, config.seed)  # [M, Z] in u
+    jacobian = yield from whitened_jacobian(problem, z, config.probes, config.seed)  # [M, Z] in u
     by_z = whitening(problem, z)  # ∂w/∂z
     in_z = config.space == "z"
     values, directions = right_singular(jacobian @ by_z if in_z else jacobian)
@@ -169,10 +169,8 @@ def right_singular(jacobian: Tensor) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.pad(values, (0, size - len(values))), rows
 
 
-def whitened_jacobian(
-    problem: Problem, z: Tensor, probes: int, seed: int
-) -> Generator[ProbeState, None, tuple[Tensor, Tensor]]:
-    """Residuals [M] of an observation at a code [Z], in units of σ, and their Jacobian [M, Z] by its whitened form.
+def whitened_jacobian(problem: Problem, z: Tensor, probes: int, seed: int) -> Generator[ProbeState, None, Tensor]:
+    """The Jacobian [M, Z] of an observation's residuals, in units of σ, by the whitened form of a code [Z].
 
     Closed form for keypoints. The Jacobian of images is sketched: M random sums of all residuals with signs ±1, whose
     gradients are exact, stand for 10⁵ pixels (M = ``probes`` · Z; their JᵀJ is the pixels' in expectation). What no
@@ -182,9 +180,9 @@ def whitened_jacobian(
     """
     observation = problem.observation
     if isinstance(observation, LeastSquares):
-        residual, jacobian = linearise(observation, problem.avatar, z)
+        _, jacobian = linearise(observation, problem.avatar, z)
         yield ProbeState("jacobian", 1, 1)
-        return residual, torch.linalg.solve(whitening(problem, z).T, jacobian.double().T).T
+        return torch.linalg.solve(whitening(problem, z).T, jacobian.double().T).T
     if not isinstance(observation, Residuals):
         got = type(observation).__name__
         raise InputError("observation", expected="one with residuals", got=got)
@@ -193,11 +191,10 @@ def whitened_jacobian(
     with torch.enable_grad():
         w = problem.whiten(z[None])[0].detach().requires_grad_(True)
         residuals = observation.residuals(problem.avatar, problem.unwhiten(w), silhouette=True)[0]
-    rows, sums = [], []
+    rows = []
     for done in range(1, count + 1):
         signs = torch.randint(0, 2, residuals.shape, generator=generator, dtype=torch.int8).to(residuals) * 2 - 1
         (row,) = torch.autograd.grad(residuals, w, signs, retain_graph=done < count)
         rows.append(row[0])
-        sums.append(residuals.detach() @ signs)
         yield ProbeState("jacobian", done, count)
-    return torch.stack(sums) / count**0.5, torch.stack(rows).double() / count**0.5
+    return torch.stack(rows).double() / count**0.5

@@ -122,7 +122,7 @@ def test_the_sketch_of_images_is_the_jacobian_of_their_smoothed_residuals():
     hard = observation.residuals(avatar, z[None])
     torch.testing.assert_close(0.5 * hard.square().sum(-1), observation.energy(avatar, z[None]), rtol=1e-4, atol=1e-4)
     w = problem.whiten(z[None])[0]
-    _, sketch = finished(whitened_jacobian(problem, z, 16, 0))
+    sketch = finished(whitened_jacobian(problem, z, 16, 0))
     most, direction = right_singular(sketch)
     ahead = observation.residuals(avatar, problem.unwhiten(w + 1e-2 * direction[:1].float()), silhouette=True)
     behind = observation.residuals(avatar, problem.unwhiten(w - 1e-2 * direction[:1].float()), silhouette=True)
