@@ -266,7 +266,8 @@ class Training:
         if from_json(TrainConfig, body.get("config"), what=f"{what}, config") != self.config:
             raise InputError(what, expected="a run with this config", got="another run's")
         if body.get("capture") != self.packed.hash:
-            raise InputError(what, expected="a run on this pack of the capture", got="one on another pack")
+            mend = "begin anew in another folder: the capture is another, or frames were repaired and added since"
+            raise InputError(what, expected="a run on this pack of the capture", got="one on another pack", mend=mend)
         step, seconds = body.get("step"), body.get("seconds")
         if type(step) is not int or not 0 <= step <= self.config.steps or not isinstance(seconds, int | float):
             raise InputError(what, expected=f"a step up to {self.config.steps}", got=repr(step))

@@ -99,12 +99,14 @@ def _revision() -> str:
     """The git revision of the source; LIPFLOW_REVISION names it where the source was copied without its history."""
     if named := os.environ.get("LIPFLOW_REVISION"):
         return named
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    # That the revision holds this file, too: an environment inside someone's repository is no checkout of the source.
+    here = Path(__file__)
+    command = ["git", "-C", str(here.parent), "rev-parse", "HEAD", f"HEAD:./{here.name}"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return found.stdout.strip()
+    return found.stdout[:12]
 
 
 def _sizes_of_base(sizes: AvatarConfig, packed: PackedCapture, base: Avatar | None) -> AvatarConfig:
