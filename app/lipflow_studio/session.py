@@ -82,7 +82,7 @@ class Session(QObject):
     camera_changed = Signal(object)  # Orbit
     problem_changed = Signal(object)  # Problem | None
     busy_changed = Signal(str)  # what is being loaded, or ""
-    told = Signal(str)  # a passing remark for the status bar
+    told = Signal(str)  # a passing remark for the status bar; empty: the last one holds no more
     opened = Signal(str, object)  # the kind of file and the paths [str] that were opened, for the recent ones
     closed = Signal()  # nothing may be asked of it any more
     observation_sent = Signal(int)  # serial; starts the clock from gesture to picture

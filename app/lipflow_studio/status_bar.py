@@ -38,8 +38,9 @@ class StatusBar(QStatusBar):
             self.addPermanentWidget(badge)
         session.status_changed.connect(lambda status: self._state.setText(status.value))
         session.fit_changed.connect(self._show_rate)
-        session.told.connect(lambda text: self.showMessage(text, REMARK_MS))
-        session.busy_changed.connect(lambda text: self.showMessage(f"{text}…") if text else self.clearMessage())
+        self._doing = ""  # what is being loaded
+        session.told.connect(lambda text: self.showMessage(text, REMARK_MS) if text else self.showMessage(self._doing))
+        session.busy_changed.connect(self._show_doing)
         session.picture_changed.connect(self._show_backend)
 
     def show_gl(self, name: str) -> None:
@@ -51,6 +52,10 @@ class StatusBar(QStatusBar):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._gl.setVisible(bool(self._gl.text()) and self.width() >= NARROW)
+
+    def _show_doing(self, text: str) -> None:
+        self._doing = f"{text}…" if text else ""
+        self.showMessage(self._doing)
 
     def _show_rate(self, update: FitUpdate | None) -> None:
         self._rate.setText("– it/s" if update is None else f"{update.iterations_per_s:.0f} it/s")

@@ -425,6 +425,25 @@ def test_the_status_bar_names_state_device_and_renderers(
     wait_for(qtbot, lambda: window.head.canvas.gl_name.split(" (")[0] in _badges(window))
 
 
+def test_a_remark_on_an_edit_goes_with_its_undo(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, headset_files: list[Path], avatar_files: dict[str, Path]
+) -> None:
+    bar = make_window(session).statusBar()
+    drop(bar.window(), headset_files)
+    wait_for(qtbot, lambda: session.source is Source.HEADSET)
+    session.move_keypoints({0: (0.4, 0.4)})
+    assert "no prior for keypoints: fitted under N(0, I)" in bar.currentMessage()
+    session.undo()
+    assert bar.currentMessage() == ""
+    session.redo()
+    assert "no prior for keypoints: fitted under N(0, I)" in bar.currentMessage()
+    session.load("Opening another", lambda: None, lambda _: None)
+    session.undo()
+    assert bar.currentMessage() == "Opening another…"
+    wait_for(qtbot, lambda: not session.loading)
+    assert bar.currentMessage() == ""
+
+
 def _badges(window: MainWindow) -> list[str]:
     return [label.text() for label in window.statusBar().findChildren(QLabel) if label.isVisible()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lipflow_studio.commands import command
@@ -13,20 +14,24 @@ if TYPE_CHECKING:
 @command()
 def undo(session: Session) -> None:
     """Take back the last edit."""
-    before = session.document
-    session.undo_stack.undo()
-    session.tell_prior(before)
+    _move(session, session.undo_stack.undo)
 
 
 @command()
 def redo(session: Session) -> None:
     """Make the last undone edit again."""
-    before = session.document
-    session.undo_stack.redo()
-    session.tell_prior(before)
+    _move(session, session.undo_stack.redo)
 
 
 @command()
 def dismiss_problem(session: Session) -> None:
     """Put the error message away."""
     session.put_problem(None)
+
+
+def _move(session: Session, along: Callable[[], None]) -> None:
+    """Along the edits; what was remarked on the one that was last is withdrawn."""
+    before = session.document
+    along()
+    session.told.emit("")
+    session.tell_prior(before)

@@ -59,7 +59,7 @@ class Log(Part):
         self._timer = QTimer(self, interval=POLL_MS)
         self._timer.timeout.connect(self.read)
         self._timer.start()
-        session.told.connect(lambda text: log.info("%s", text))
+        session.told.connect(lambda text: log.info("%s", text) if text else None)
         session.status_changed.connect(_note)
 
     def read(self) -> None:
