@@ -280,6 +280,8 @@ def test_sliders_move_the_face_and_follow_it(qtbot: QtBot, panel: LatentPanel, s
     space = latent.state.space.q
     expected = np.clip(space.to_plane(session.code())[0] / space.spread[0], -3, 3)
     wait_for(qtbot, lambda: abs(sliders[0].value() / 100 - expected) < 0.02)
+    session.show_code((space.mean - 1e-4 * space.spread[0] * space.axes[0]).tolist())
+    wait_for(qtbot, lambda: panel.components.values[0].text() == "+0.00 σ")  # no sign on nothing
     latent.set_options(space="p")
     assert panel.components.space.currentData() == "p"
 

@@ -288,7 +288,7 @@ class ComponentControls(QWidget):
             for widget in (slider, self._names[axis], self.values[axis]):
                 widget.setToolTip(tip)
             sigmas = float(at[axis]) / spread
-            self.values[axis].setText(f"{sigmas:+.2f} σ")
+            self.values[axis].setText(f"{sigmas:+z.2f} σ")
             if not slider.isSliderDown() and now - self._moved[axis] > OWN_S:
                 with QSignalBlocker(slider):
                     slider.setValue(round(np.clip(sigmas, -SIGMAS, SIGMAS) * STEPS))
@@ -297,7 +297,7 @@ class ComponentControls(QWidget):
         projection = self._projection()
         if projection is not None:
             self._moved[axis] = time.monotonic()
-            self.values[axis].setText(f"{sigmas:+.2f} σ")
+            self.values[axis].setText(f"{sigmas:+z.2f} σ")
             self._latent.move(axis, float(sigmas * projection.spread[axis]))
 
 
