@@ -101,7 +101,7 @@ def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
     choice = prior.model().item(prior.findData("avatar"))
     opened.open_frontal([str(path) for path in photograph])
     wait_for(qtbot, lambda: opened.source is Source.FRONTAL)
-    assert (prior.currentText(), choice.isEnabled()) == ("Standard normal", False)
+    assert (prior.currentText(), choice.isEnabled()) == ("N(0, I)", False)
     assert "No keypoint is pinned to drive the prior: fitted under N(0, I)" in prior.toolTip()
     opened.set_fit_config(prior="avatar")
     assert "pin keypoints first" in opened.problem.line
@@ -126,7 +126,7 @@ def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
     assert other.problem is None
     assert other.close()
     opened.set_fit_config(prior="standard-normal")
-    assert prior.currentText() == "Standard normal"
+    assert prior.currentText() == "N(0, I)"
     opened.select([5])
     opened.nudge(0.01, 0.0)
     opened.set_source("FRONTAL")

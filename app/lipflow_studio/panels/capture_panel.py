@@ -175,7 +175,7 @@ class CapturePanel(QWidget):
             missing = f", {info.missing:,} files missing" if info.missing else ""
             self.about.setText(
                 f"{info.frames:,} frames in {len(info.segments)} segments, {len(info.cameras)} cameras{missing}; "
-                f"photos {width}×{height}, {info.vertices:,} vertices"
+                f"photos {width} × {height}, {info.vertices:,} vertices"
             )
         self._enable()
 

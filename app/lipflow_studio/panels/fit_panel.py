@@ -45,7 +45,7 @@ CHOICES: Sequence[tuple[str, str, str, Sequence[tuple[str, str]]]] = (
     ("start", "Start", "Where Restart begins",
      (("prior", "Prior's guess"), ("zero", "Zero"), ("sample", "Sample of the prior"))),
     ("prior", "Prior", "The avatar's own, where something drives it, or N(0, I) in its place",
-     (("avatar", "Avatar's"), ("standard-normal", "Standard normal"))),
+     (("avatar", "Avatar's"), ("standard-normal", "N(0, I)"))),
     ("edges", "Edges", "Of the renders that images are compared with: smooth ones tell the fit where to move",
      (("smooth", "Smooth"), ("hard", "Hard, one sample a pixel"))),
 )  # fmt: skip

@@ -124,7 +124,7 @@ class TrainPanel(QWidget):
             self.preset.setItemData(self.preset.count() - 1, describe_preset(preset), Qt.ItemDataRole.ToolTipRole)
         self.preset.activated.connect(lambda: put(preset=self.preset.currentData(), steps=0))
         self._row(grid, "Preset", self.preset)
-        self.steps = _number(10_000_000, "Training steps; the leftmost value takes the preset's")
+        self.steps = _number(10_000_000, "Training steps; 0 takes the preset's")
         self.steps.valueChanged.connect(lambda n: put(steps=n))
         self.seed = _number(2**31 - 1, "Of the weights, the noise and the order of the frames")
         self.seed.valueChanged.connect(lambda n: put(seed=n))

@@ -95,7 +95,7 @@ class Keyframes(Part):
             return
         keys = list(self.path.keys)
         keys.insert(len(keys) if index is None else index, np.array(code, np.float32))
-        self._edit("add of a keyframe", keys=tuple(keys))
+        self._edit("addition of a keyframe", keys=tuple(keys))
 
     @command()
     def remove(self, index: int) -> None:

@@ -113,9 +113,11 @@ class HmcView(QWidget):
         column.addWidget(self._size)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
-        choose = button("open", "Open headset images…", "Ctrl+H", self.open_asked.emit)
+        choose = button("open", "Open headset images…", "One image a camera (Ctrl+H)", self.open_asked.emit)
         buttons.addWidget(choose)
-        self.demo_button = button("headset", "Use the demo images", "A face that ships with it", self.demo_asked.emit)
+        self.demo_button = button(
+            "headset", "Use the demo images", "A face that ships with the studio", self.demo_asked.emit
+        )
         buttons.addWidget(self.demo_button)
         buttons.addStretch(1)
         column.addLayout(buttons)
