@@ -219,7 +219,7 @@ def test_the_captures_cameras_are_in_the_menu(qtbot: QtBot, session: Session, ti
     fill_viewpoints(menu, session)
     actions = {action.text(): action for action in menu.actions()}
     assert set(captures.info.cameras) <= set(actions)
-    assert "keypoint camera" in actions
+    assert "Keypoint camera" in actions  # in words, where a capture's are called as its files have them
     assert not actions["Avatar"].isEnabled()  # a heading
     name = captures.info.frontal
     actions[name].trigger()

@@ -35,15 +35,21 @@ def _background(name: str) -> ActionRow:
 
 def _light(name: str) -> ActionRow:
     title, light = LIGHTS[name]
-    right, up = (round(angle) for angle in light)
     return ActionRow(
         f"{MENU}/Light",
         f"light_{name}",
         title,
         run=lambda s: s.part(Appearance).set_light(name),
-        tip=f"{right:+}° to the right of the viewer, {up:+}° up; Geometry is drawn under it".replace("-", "−"),
+        tip=f"{_whence(*light)}; Geometry is drawn under it",
         checked=lambda s: s.part(Appearance).look.light == light,
     )
+
+
+def _whence(right: float, up: float) -> str:
+    """Where a light stands, as the viewer sees it; degrees."""
+    sides = ((right, "to the right", "to the left"), (up, "up", "down"))
+    words = [f"{abs(angle):.0f}° {above if angle > 0 else below}" for angle, above, below in sides if angle]
+    return " and ".join(words) or "From where the viewer is"
 
 
 ROWS = (

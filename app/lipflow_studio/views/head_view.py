@@ -104,12 +104,14 @@ class HeadView(QWidget):
 def fill_viewpoints(menu: QMenu, session: Session) -> None:
     """The cameras that can be looked through, by their groups."""
     menu.clear()
+    own = {} if session.avatar_info is None else session.avatar_info.viewpoints  # words; a capture's are its names
     for group, places in viewpoints(session).items():
         if not menu.isEmpty():
             menu.addSeparator()
         menu.addAction(group).setEnabled(False)  # a section's heading is not drawn under a style sheet
         for name in places:
-            action = menu.addAction(name, functools.partial(session.view_from, name))
+            title = name.capitalize() if name in own else name
+            action = menu.addAction(title, functools.partial(session.view_from, name))
             action.setToolTip("Put the viewer where this camera stands")
     if menu.isEmpty():
         menu.addAction("No camera: open an avatar or a capture").setEnabled(False)
