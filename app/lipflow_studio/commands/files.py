@@ -40,6 +40,9 @@ LEAST_SEEN = 0.2  # of the neutral head's vertices, in a photograph whose camera
 @command()
 def open(session: Session, paths: list[str]) -> None:
     """Open files by what they are."""
+    if gone := [path for path in paths if not Path(path).exists()]:
+        session.report(InputError(gone[0], expected="a file or a folder", got="none there"))
+        return
     try:
         kind = kind_of([Path(path) for path in paths])
     except InputError as error:
