@@ -77,7 +77,9 @@ class Menus(QObject):
             action = self.actions.get(row.name)
             if action is None:
                 continue
-            action.setEnabled(row.enabled(self._session))
+            on = row.enabled(self._session)
+            action.setEnabled(on)
+            action.setToolTip(row.tip if on else f"{row.tip}\n{row.needs}")
             if row.checked is not None:
                 action.setChecked(row.checked(self._session))
             if row.title is not None:
@@ -97,7 +99,6 @@ class Menus(QObject):
         action.setObjectName(row.name)
         action.setShortcuts([QKeySequence(keys) for keys in row.keys])
         action.setCheckable(row.checked is not None)
-        action.setToolTip(row.tip)
         action.triggered.connect(lambda: self._run(row))
         self.actions[row.name] = action
         return action
@@ -114,9 +115,9 @@ class Menus(QObject):
     def _chosen(self, ask: Ask) -> list[str]:
         """The files that the user picks; none where the dialog is cancelled."""
         folder, brief = self._session.preferences.text("folder"), QFileDialog.Option.HideNameFilterDetails
-        if ask.save:
-            suggested = str(Path(folder) / ask.save) if folder else ask.save
-            path, _ = QFileDialog.getSaveFileName(self._window, ask.title, suggested, ask.kinds, "", brief)
+        if ask.save:  # not brief: the suffix says what is written
+            suggested = str(ask.again(self._session) or Path(folder) / ask.save)
+            path, _ = QFileDialog.getSaveFileName(self._window, ask.title, suggested, ask.kinds)
         elif ask.folder:
             path = QFileDialog.getExistingDirectory(self._window, ask.title, folder)
         elif ask.several:

@@ -695,6 +695,15 @@ def test_the_comparison_takes_the_heads_place(
     wait_for(qtbot, lambda: not compared.loading)
     assert [c.title for c in part.contenders] == ["tiny-kpt", "dam", "tiny-hmc"]
     wait_for(qtbot, lambda: part.update is not None)
+    own = next(action for action in menu.actions() if action.text() == "tiny-kpt, N(0, I)")
+    assert own.isEnabled()
+    own.trigger()
+    fill_adding(compared, menu)
+    window.menus.refresh()
+    more = [action for action in menu.actions() if not action.isSeparator() and "LiP-KL" not in action.text()]
+    for action in (*more, window.menus.actions["compare_open"], window.menus.actions["compare_file"]):
+        assert not action.isEnabled(), action.text()  # as the panel's button
+        assert "There are 4 contenders: remove one first" in action.toolTip()
     qtbot.mouseClick(window.compare.close_button, Qt.MouseButton.LeftButton)
     assert not part.active
     assert window.compare.canvas.faces.there == []

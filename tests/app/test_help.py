@@ -185,6 +185,29 @@ def test_every_row_of_every_menu_says_what_it_does(
         assert [row.text() for row in rows if not told(row)] == [], menu.title()
 
 
+def test_what_cannot_be_chosen_says_why(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:
+    window = make_window(session)
+    wait_for_face(qtbot, session)
+    actions = window.menus.actions
+    for row in ACTIONS:
+        if row.name in actions:
+            reason = "" if actions[row.name].isEnabled() else f"\n{row.needs}"
+            assert actions[row.name].toolTip() == f"{row.tip}{reason}", row.name
+            assert actions[row.name].isEnabled() or row.needs != "No avatar is open", row.name
+    assert "No keypoint is selected" in actions["pin"].toolTip()
+    session.select([3])
+    assert "No keypoint is selected" not in actions["pin"].toolTip()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("key", "40° to the left and 35° up"), ("below", "60° down"), ("front", "From where the viewer is")],
+)
+def test_a_light_is_told_in_words(session: Session, make_window: MakeWindow, name: str, words: str) -> None:
+    tip = make_window(session).menus.actions[f"light_{name}"].toolTip()
+    assert tip == f"{words}; Geometry is drawn under it"
+
+
 # Themes
 
 

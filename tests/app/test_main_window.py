@@ -44,6 +44,7 @@ from lipflow_studio.parts.appearance import Appearance
 from lipflow_studio.parts.capture import Captures
 from lipflow_studio.parts.compare import Compare
 from lipflow_studio.parts.desk import Desk
+from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.hints import Hints
 from lipflow_studio.parts.recovery import Lost, Recovery
 from lipflow_studio.parts.sequence import Sequences
@@ -329,6 +330,13 @@ def test_what_is_dropped_and_no_file_asks_and_opens_nothing(
     assert not session.loading
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.lipflow", "a.mp4", "a"])
+def test_what_is_not_there_is_told_so(session: Session, tmp_path: Path, name: str) -> None:
+    session.open([str(tmp_path / name)])
+    assert session.problem.line == f"{tmp_path / name}: expected a file or a folder, got none there"
+    assert not session.loading
+
+
 def test_an_image_alone_is_told_what_belongs_to_it(session: Session, headset_files: list[Path]) -> None:
     session.open([str(headset_files[0])])
     assert "3 files" in session.problem.line
@@ -507,6 +515,28 @@ def test_the_sheet_lists_every_key() -> None:
         for key in row.keys:
             assert QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) in sheet
     assert "torch" in dialogs.licence_sheet()
+
+
+def test_an_open_session_is_proposed_to_be_saved_beside_itself(
+    qtbot: QtBot,
+    session: Session,
+    make_window: MakeWindow,
+    avatar_files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window, asked = make_window(session), []
+    session.open_avatar(str(avatar_files["tiny-kpt"]))
+    wait_for(qtbot, lambda: not session.loading)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (asked.append(args[2:]), ("", ""))[1])
+    window.menus.actions["save_as"].trigger()
+    session.part(Files).save(str(tmp_path / "mine.lipflow"))
+    window.menus.actions["save_as"].trigger()
+    assert [path for path, *_ in asked] == ["session.lipflow", str(tmp_path / "mine.lipflow")]
+    window.menus.actions["export_mesh"].trigger()
+    _, kinds, *others = asked[-1]
+    assert "*.obj" in kinds
+    assert not others  # the dialog shows the suffixes, which decide what is written
 
 
 def test_what_was_done_can_be_saved_as_a_script(

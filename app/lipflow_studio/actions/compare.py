@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lipflow_studio.actions.row import ActionRow, Ask, has_avatar
+from lipflow_studio.comparison import MOST
 from lipflow_studio.parts.compare import Compare, models_for
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 AVATARS = "Avatars (*.safetensors)"
+ROOM = f"There are {MOST} contenders: remove one first"
 
 
 def _toggle(session: Session) -> None:
@@ -24,6 +26,11 @@ def _toggle(session: Session) -> None:
 def _toggle_split(session: Session) -> None:
     compare = session.part(Compare)
     compare.set_layout("side" if compare.options.layout == "split" else "split")
+
+
+def has_room(session: Session) -> bool:
+    """Whether another contender can be added."""
+    return has_avatar(session) and len(session.part(Compare).contenders) < MOST
 
 
 def _has_contenders(session: Session) -> bool:
@@ -48,8 +55,9 @@ ROWS = (
         "DAM, LiP-KL and LiP-Flow",
         (),
         lambda s: s.part(Compare).add_models(),
-        "The embedded avatars of the three models that suit what is fitted to",
+        "The embedded avatars of the three models that suit what is fitted to, in place of the present contenders",
         enabled=lambda s: has_avatar(s) and len(models_for(s)) > 1,
+        needs="No other model is embedded",
     ),
     ActionRow(
         "&Compare",
@@ -58,7 +66,8 @@ ROWS = (
         (),
         lambda s: s.part(Compare).add(),
         "As a contender under its own prior",
-        enabled=has_avatar,
+        enabled=has_room,
+        needs=ROOM,
     ),
     ActionRow("&Compare/Add to comparison", "contenders"),
     ActionRow(
@@ -69,7 +78,8 @@ ROWS = (
         lambda s, path: s.part(Compare).add(path),
         "A trained model (.safetensors) as a contender under its own prior",
         ask=Ask("Add an avatar to the comparison", AVATARS),
-        enabled=has_avatar,
+        enabled=has_room,
+        needs=ROOM,
     ),
     ActionRow(
         "&Compare",
@@ -79,6 +89,7 @@ ROWS = (
         lambda s: s.part(Compare).clear(),
         "Take them all out; the open avatar stays",
         enabled=_has_contenders,
+        needs="There is no contender",
     ),
     ActionRow("&Compare", "separator"),
     ActionRow(
@@ -98,5 +109,6 @@ ROWS = (
         lambda s: s.part(Compare).restart(),
         "From each prior's guess",
         enabled=_has_contenders,
+        needs="There is no contender",
     ),
 )

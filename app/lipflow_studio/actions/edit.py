@@ -13,6 +13,7 @@ ROWS = (
         lambda s: s.undo(),
         "Put the whole document back to before the last edit, the face's code included",
         enabled=lambda s: s.undo_stack.canUndo(),
+        needs="Nothing was edited",
         title=lambda s: f"Undo {s.undo_stack.undoText()}".strip(),
     ),
     ActionRow(
@@ -23,6 +24,7 @@ ROWS = (
         lambda s: s.redo(),
         "Make the edit that was undone again",
         enabled=lambda s: s.undo_stack.canRedo(),
+        needs="Nothing was undone",
         title=lambda s: f"Redo {s.undo_stack.redoText()}".strip(),
     ),
     ActionRow("&Edit", "separator"),
@@ -43,6 +45,7 @@ ROWS = (
         lambda s: s.pin(True),
         "Hold them where they are now: the face is fitted to them",
         enabled=has_selection,
+        needs="No keypoint is selected",
     ),
     ActionRow(
         "&Edit",
@@ -52,6 +55,7 @@ ROWS = (
         lambda s: s.pin(False),
         "Let them follow the face again",
         enabled=has_selection,
+        needs="No keypoint is selected",
     ),
     ActionRow(
         "&Edit",
@@ -70,6 +74,7 @@ ROWS = (
         lambda s: s.reset_keypoints(selected=True),
         "Unpin them and send them back to the neutral face",
         enabled=has_selection,
+        needs="No keypoint is selected",
     ),
     ActionRow(
         "&Edit",

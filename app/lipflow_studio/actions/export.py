@@ -15,6 +15,11 @@ MENU = "&File/Export"
 PICTURES = "Pictures (*.png)"
 VIDEOS = "Videos (*.mp4)"
 CODES = "Codes (*.npz *.csv)"
+MISSING = {  # what there is to write -> why there is none
+    "fit": "Nothing was fitted yet",
+    "keyframes": "There are not yet two keyframes",
+    "frames": "No sequence was played yet",
+}
 
 
 def _offers(what: str) -> Callable[[Session], bool]:
@@ -31,6 +36,7 @@ def _codes(of: str, text: str) -> ActionRow:
         "NPZ or CSV: a code of Z numbers a line",
         ask=Ask("Export codes", CODES, save=f"{of}-codes.npz"),
         enabled=_offers(of),
+        needs=MISSING[of],
     )
 
 
@@ -85,6 +91,7 @@ ROWS = (
         "Input, render, error, curves, figures and settings on one page",
         ask=Ask("Export a report", "Pages (*.html)", save="fit.html"),
         enabled=_offers("fit"),
+        needs=MISSING["fit"],
     ),
     ActionRow(
         MENU,
@@ -95,6 +102,7 @@ ROWS = (
         "The face on its way through the fit's iterations, beside what it is fitted to",
         ask=Ask("Export a video of the fit", VIDEOS, save="fit.mp4"),
         enabled=_offers("fit"),
+        needs=MISSING["fit"],
     ),
     _codes("fit", "Codes of the fit…"),
     ActionRow(MENU, "separator"),
@@ -107,6 +115,7 @@ ROWS = (
         "The face on its way through the keyframes of the latent panel",
         ask=Ask("Export a video of the keyframes", VIDEOS, save="keyframes.mp4"),
         enabled=_offers("keyframes"),
+        needs=MISSING["keyframes"],
     ),
     _codes("keyframes", "Codes of the keyframes…"),
     _codes("frames", "Codes of the played frames…"),
@@ -119,5 +128,6 @@ ROWS = (
         lambda s: s.part(Export).cancel(),
         "Nothing of its file remains",
         enabled=lambda s: s.part(Export).running is not None,
+        needs="Nothing is being written",
     ),
 )

@@ -83,7 +83,7 @@ ROWS = (
         ("Ctrl+Shift+S",),
         lambda s, path: s.part(Files).save(path),
         "The same in another .lipflow file",
-        ask=Ask("Save session", SESSIONS, save="session.lipflow"),
+        ask=Ask("Save session", SESSIONS, save="session.lipflow", again=lambda s: s.part(Files).path),
         enabled=has_avatar,
     ),
     *export.ROWS,
@@ -154,6 +154,7 @@ ROWS = (
         lambda s: s.open_headset_images([str(path) for path in demo_inputs.headset_images()]),
         "A face that ships with the studio, seen by the three headset cameras",
         enabled=lambda s: demo_inputs.available(),
+        needs="They are not installed",
     ),
     ActionRow(
         "&File",

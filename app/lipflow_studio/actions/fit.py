@@ -43,5 +43,6 @@ ROWS = (
         lambda s: s.part(Posterior).sample(),
         "Find codes that fit as well as the shown one",
         enabled=lambda s: s.document.has_observation,
+        needs="There is nothing to fit to: pin a keypoint, or open images",
     ),
 )

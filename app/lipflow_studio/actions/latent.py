@@ -51,6 +51,7 @@ ROWS = (
         lambda s: s.part(Keyframes).toggle(),
         "Move the face from keyframe to keyframe",
         enabled=lambda s: len(s.part(Keyframes).path.keys) > 1,
+        needs="There are not yet two keyframes",
     ),
     ActionRow(
         "&Latent",
@@ -60,5 +61,6 @@ ROWS = (
         lambda s: s.part(Keyframes).clear(),
         "Take them all out; the shown face stays",
         enabled=lambda s: bool(s.part(Keyframes).path.keys),
+        needs="There is no keyframe",
     ),
 )

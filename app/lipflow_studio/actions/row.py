@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lipflow_studio.session import Session
+
+
+def nothing(session: Session) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Ask:
     kinds: str  # as Qt's file dialogs filter them
     several: bool = False  # its command takes a list of paths
     save: str = ""  # the suggested name of a file to be written; empty: files to be read
+    again: Callable[[Session], Path | None] = nothing  # a file that is suggested instead, where there is one
     folder: bool = False  # a folder instead of a file
 
 
@@ -46,5 +52,6 @@ class ActionRow:
     ask: Ask | None = None
     asks: Callable[[Session], bool] = always  # whether it has to ask now
     enabled: Callable[[Session], bool] = always
+    needs: str = "No avatar is open"  # why it cannot be chosen, where it is not ``enabled``
     checked: Callable[[Session], bool] | None = None  # for entries that are on or off
     title: Callable[[Session], str] | None = None  # for entries that say what they would do

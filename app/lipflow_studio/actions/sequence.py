@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lipflow_studio.session import Session
 
 MENU = "F&it"
+NO_FRAMES = "Neither a sequence nor a capture is open"
 
 
 def _player(session: Session) -> Sequences | Captures:
@@ -41,6 +42,7 @@ ROWS = (
         _toggle,
         "Fit to frame after frame of the open sequence or capture",
         enabled=_has_frames,
+        needs=NO_FRAMES,
         title=lambda s: "Stop the sequence" if _player(s).playing else "Play the sequence",
     ),
     ActionRow(
@@ -51,6 +53,7 @@ ROWS = (
         lambda s: _player(s).step(1),
         "Fit to the next frame of the open sequence or capture",
         enabled=_has_frames,
+        needs=NO_FRAMES,
     ),
     ActionRow(
         MENU,
@@ -60,5 +63,6 @@ ROWS = (
         lambda s: _player(s).step(-1),
         "Fit to the frame before, of the open sequence or capture",
         enabled=_has_frames,
+        needs=NO_FRAMES,
     ),
 )

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from lipflow import embedded
+from lipflow_studio.actions.compare import ROOM
 from lipflow_studio.comparison import LIVE, MOST, PRIORS, CompareOptions, ComparisonUpdate, titles_of
 from lipflow_studio.icons import icon
 from lipflow_studio.parts.compare import Compare, models_for
@@ -180,6 +181,7 @@ def fill_adding(session: Session, menu: QMenu) -> None:
             title = f"{info.name} (open)" if key == "own" else f"{info.name}, {row.title}"
             menu.addAction(title, functools.partial(compare.add, "", key)).setToolTip(row.tip)
         menu.addSeparator()
+    models = None  # they take the others' place, for which there is always room
     if len(models_for(session)) > 1:
         models = menu.addAction("DAM, LiP-KL and LiP-Flow", compare.add_models)
         models.setToolTip("The embedded avatars of the three models, in place of the present contenders")
@@ -188,3 +190,7 @@ def fill_adding(session: Session, menu: QMenu) -> None:
     menu.addSeparator()
     file = menu.addAction("Avatar file…", functools.partial(session.part(Desk).ask, "compare_file"))
     file.setToolTip(OWN_PRIOR)
+    for action in menu.actions():
+        if len(compare.contenders) >= MOST and action is not models:
+            action.setEnabled(False)
+            action.setToolTip(f"{action.toolTip()}\n{ROOM}")
