@@ -91,6 +91,21 @@ def test_it_is_opened_fitted_shown_saved_and_undone(
     assert opened.problem is None
 
 
+def test_a_face_that_left_the_photograph_is_not_shown_beside_it(
+    qtbot: QtBot, opened: Session, photograph: list[Path]
+) -> None:
+    view = FrontalView(opened)
+    qtbot.addWidget(view)
+    opened.open([str(path) for path in photograph])
+    wait_for(qtbot, lambda: view.camera.pixels(1) is not None)
+    opened.move_keypoints({0: (0.4, 0.4)})
+    assert [view.camera.pixels(place) is None for place in (0, 1, 2)] == [False, True, True]
+    assert (view.camera.note, view.camera.fitted) == ("", False)
+    opened.undo()
+    assert view.camera.fitted
+    wait_for(qtbot, lambda: view.camera.pixels(1) is not None)
+
+
 def test_pinned_keypoints_drive_the_prior_of_a_fit_to_a_photograph(
     qtbot: QtBot, opened: Session, photograph: list[Path], tmp_path: Path
 ) -> None:

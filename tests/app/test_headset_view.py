@@ -70,6 +70,20 @@ def test_a_face_that_left_the_images_is_not_shown_beside_them(view: HmcView, hmc
         assert camera.pixels(1) is None
         assert camera.pixels(2) is None
         assert camera.note == ""
+        assert not camera.fitted  # which it says
+    hmc_session.undo()
+    assert all(camera.fitted for camera in view.cameras)
+
+
+@pytest.mark.parametrize("mode", ["side", "difference"])
+def test_where_a_render_is_missing_it_says_why(camera: CameraTriple, mode: str) -> None:
+    shown = drawn(camera, mode=mode)
+    camera.show_fitted(False)
+    assert drawn(camera, mode=mode) == shown  # there is one
+    camera.show_input(np.zeros((30, 40), np.float32))
+    absent = drawn(camera, mode=mode)
+    camera.show_fitted(True)
+    assert drawn(camera, mode=mode) != absent  # on its way
 
 
 def gray(image: QImage, x: float, y: float) -> int:

@@ -28,6 +28,7 @@ CAPTIONS = ("input", "render", "error")
 STEP = 0.02  # of the divider, with an arrow key
 BAR = QSize(34, 5)  # pixels, for a weight of 1
 MEAN_ERROR = "mean error "
+NOT_FITTED = "not fitted"  # in the place of a render that there is none of
 NAME_WIDTH = 60  # pixels that a camera's name has before its error is a number alone
 BAR_WIDTH = BAR.width() + 5  # pixels of a weight's bar, with what is behind it
 WEIGHT_WIDTH = 8 + BAR_WIDTH + 40  # pixels of a weight, with what is before it
@@ -62,6 +63,7 @@ class CameraTriple(QWidget):
         self.name = name
         self.note = ""
         self.weight: float | None = None  # of its features in the prior's encoder
+        self.fitted = True  # the fit is to what it saw
         self.flipped = False  # a flickering camera shows its render now
         self.display = Display()
         self._pixels: list[np.ndarray | None] = [None, None, None]
@@ -82,6 +84,11 @@ class CameraTriple(QWidget):
         if anew:
             self._pixels[1:] = None, None
             self.note = ""
+        self.update()
+
+    def show_fitted(self, on: bool) -> None:
+        """Whether the fit is to this image: where it is not, there is no render of it, and that is said."""
+        self.fitted = on
         self.update()
 
     def show_render(self, render: FloatArray, error: FloatArray) -> None:
@@ -221,9 +228,11 @@ class CameraTriple(QWidget):
         return name, *ways[way]
 
     def _paint_side(self, painter: QPainter) -> None:
-        for box, pixels, caption in zip(self._boxes(len(CAPTIONS)), self._pixels, CAPTIONS):
+        boxes = self._boxes(len(CAPTIONS))
+        for box, pixels, caption in zip(boxes, self._pixels, CAPTIONS):
             self._picture(painter, box, pixels)
             painter.drawText(self._below(box), Qt.AlignmentFlag.AlignCenter, caption)
+        self._paint_absence(painter, boxes[1].united(boxes[2]))
 
     def _paint_flicker(self, painter: QPainter) -> None:
         (box,) = self._boxes(1)
@@ -253,6 +262,7 @@ class CameraTriple(QWidget):
     def _paint_difference(self, painter: QPainter) -> None:
         (box,) = self._boxes(1)
         self._picture(painter, box, self._pixels[2])
+        self._paint_absence(painter, box)
         below = self._below(box)
         scale = QRectF(below.center().x() - 40, below.center().y() - 3, 80, 6)
         painter.drawImage(scale, _image(np.ascontiguousarray(ERROR_COLOURS[None])))
@@ -260,6 +270,10 @@ class CameraTriple(QWidget):
         for side, text in ((Qt.AlignmentFlag.AlignLeft, "0"), (Qt.AlignmentFlag.AlignRight, f"{ERROR_WHITE:g}")):
             inner = words.adjusted(20, 0, 0, 0) if text == "0" else words
             painter.drawText(inner, side | Qt.AlignmentFlag.AlignVCenter, text)
+
+    def _paint_absence(self, painter: QPainter, place: QRectF) -> None:
+        if not self.fitted and self._pixels[1] is None:
+            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, NOT_FITTED)
 
     def _below(self, box: QRectF) -> QRectF:
         return QRectF(box.left(), box.bottom() + 1, box.width(), self.CAPTION)

@@ -68,9 +68,11 @@ class FrontalView(QWidget):
         self._stack.addWidget(empty)
         self._stack.addWidget(shown)
         session.frontal_changed.connect(self._show_image)
+        session.source_changed.connect(self._show_source)
         session.fit_changed.connect(self._show_fit)
         session.picture_changed.connect(lambda _: self._follow())
         self._show_image(session.frontal)
+        self._show_source(session.source)
         self._show_fit(session.fit)
 
     def _show_image(self, frontal: FrontalImage | None) -> None:
@@ -78,6 +80,11 @@ class FrontalView(QWidget):
         if frontal is not None:
             self.camera.name = frontal.name
             self._show_input(anew=True)
+
+    def _show_source(self, source: Source) -> None:
+        """Where the face leaves the image, there is no render of it beside that."""
+        self.camera.show_fitted(source is Source.FRONTAL)
+        self._show_input(anew=True)
 
     def _follow(self) -> None:
         """The outline is that of the shown face."""

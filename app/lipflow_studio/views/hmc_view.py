@@ -57,10 +57,11 @@ class HmcView(QWidget):
         self._stack.addWidget(shown)
         session.headset_changed.connect(self._show_images)
         session.fit_changed.connect(self._show_fit)
-        session.source_changed.connect(lambda _: self._show_inputs(anew=True))  # the face leaves them: no render of it
+        session.source_changed.connect(self._show_source)
         session.avatar_changed.connect(lambda _: self._show_weights())
         self._display.display_changed.connect(self._show_display)
         self._show_images(session.headset)
+        self._show_source(session.source)
         self._show_fit(session.fit)
         self._show_weights()
         self._show_display(self._display.display)
@@ -140,6 +141,12 @@ class HmcView(QWidget):
         headset = self._session.headset
         for camera, image in zip(self.cameras, () if headset is None else headset.images):
             camera.show_input(image, anew=anew)
+
+    def _show_source(self, source: Source) -> None:
+        """Where the face leaves the images, there is no render of it beside them."""
+        for camera in self.cameras:
+            camera.show_fitted(source is Source.HEADSET)
+        self._show_inputs(anew=True)
 
     def _show_weights(self) -> None:
         info = self._session.avatar_info
