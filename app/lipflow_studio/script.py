@@ -182,12 +182,21 @@ def _check(steps: object, what: str, known: Collection[str]) -> None:
         at = f"{what}, step {number}"
         if len(keys) != 1:
             raise InputError(at, expected="an object with one of " + ", ".join(STEPS), got=str(step)[:80])
+        name = step.get("command", "")
+        if isinstance(name, str) and name and name not in known:
+            raise InputError(at, expected=f"a command, one of {', '.join(_like(name, known))}", got=repr(name))
         if not STEPS[keys[0]][0](step, known):
-            named = "a command that there is, with a list of args and an object of kwargs"
+            named = "a command's name, with a list of args and an object of kwargs"
             expected = named if keys[0] == "command" else f"a {keys[0]} as the documentation says"
             raise InputError(at, expected=expected, got=str(step)[:80])
         if "steps" in step:
             _check(step["steps"], at, known)
+
+
+def _like(name: str, known: Collection[str]) -> list[str]:
+    """The commands of the part that a name says, or of the Session; all where there is no such part."""
+    part = name.rpartition(".")[0]
+    return sorted(each for each in known if each.rpartition(".")[0] == part) or sorted(known)
 
 
 def _is_command(step: Step, known: Collection[str]) -> bool:

@@ -38,6 +38,21 @@ def play(qtbot: QtBot, session: Session, steps: list[object], folder: Path) -> N
         player.start()
 
 
+def test_a_command_that_is_none_is_answered_with_those_of_its_part(tmp_path: Path) -> None:
+    def answer(name: str) -> str:
+        (tmp_path / "s.json").write_text(json.dumps([{"wait": 0}, {"command": name}]))
+        with pytest.raises(InputError) as caught:
+            script.load(tmp_path / "s.json", KNOWN)
+        return str(caught.value)
+
+    assert "step 2: expected a command, one of files.new, files.open, files.save, got 'files.sav'" in answer(
+        "files.sav"
+    )
+    assert "undo" in answer("undoo")
+    assert "files.save" not in answer("undoo")
+    assert all(name in answer("nowhere.save") for name in KNOWN)
+
+
 # Recording
 
 
