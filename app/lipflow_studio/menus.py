@@ -140,7 +140,9 @@ def _embedded(window: MainWindow, menu: QMenu) -> None:
     menu.clear()
     for name in embedded.embedded_avatars():
         action = menu.addAction(name, functools.partial(window.session.open_avatar, name))
-        action.setToolTip("Open it in place of the present avatar; this can be undone")
+        action.setToolTip(
+            "Its neutral face in place of the present avatar and of all that is fitted to; this can be undone"
+        )
 
 
 def _recent(window: MainWindow, menu: QMenu) -> None:

@@ -94,7 +94,7 @@ ROWS = (
         "Open avatar…",
         (),
         lambda s, path: s.open_avatar(path),
-        "A trained model (.safetensors) in place of the present one",
+        "A trained model (.safetensors): its neutral face in place of the present avatar and of all that is fitted to",
         ask=Ask("Open avatar", AVATARS),
     ),
     ActionRow(
