@@ -1,9 +1,8 @@
-"""Writing files so that a stop at any moment leaves the old file or the new one, never half of one; locks."""
+"""Writing files so that a stop at any moment leaves the old file or the new one, never half of one."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -74,14 +73,3 @@ def write_json(path: Path, body: object) -> None:
     """Write indented JSON, atomically; NaN and infinity are refused."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(body, indent=1, allow_nan=False) + "\n")
-
-
-def lock(handle: int) -> bool:
-    """Lock a folder that is open until it is closed; False if it is locked already, by another process or this one."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks on folders: then only care keeps two processes apart
-        return True
-    return True

@@ -27,7 +27,8 @@ from lipflow.checkpoint import load_body
 from lipflow.checks import InputError
 from lipflow.device import describe_device
 from lipflow.distributed import ALONE, Ranks
-from lipflow.files import lock, replacing, write_json
+from lipflow.files import replacing, write_json
+from lipflow.locks import lock
 from lipflow.serial import config_hash, from_json, to_json
 from lipflow.training import FORMAT as TRAINING_FORMAT
 from lipflow.training import Training, TrainState

@@ -330,7 +330,7 @@ def test_what_is_dropped_and_no_file_asks_and_opens_nothing(
     assert not session.loading
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.lipflow", "a.mp4", "a"])
+@pytest.mark.parametrize("name", ["a.png", "a.lipflow", "a.mp4", "a", 300 * "a"])
 def test_what_is_not_there_is_told_so(session: Session, tmp_path: Path, name: str) -> None:
     session.open([str(tmp_path / name)])
     assert session.problem.line == f"{tmp_path / name}: expected a file or a folder, got none there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ LEAST_SEEN = 0.2  # of the neutral head's vertices, in a photograph whose camera
 @command()
 def open(session: Session, paths: list[str]) -> None:
     """Open files by what they are."""
-    if gone := [path for path in paths if not Path(path).exists()]:
+    if gone := [path for path in paths if not os.path.exists(path)]:  # a name too long is none either
         session.report(InputError(gone[0], expected="a file or a folder", got="none there"))
         return
     try:

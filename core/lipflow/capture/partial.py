@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipflow.files import lock
+from lipflow.locks import lock
 
 
 def hold(folder: Path) -> int | None:
