@@ -23,7 +23,8 @@ What lies where, in the order in which it is best read:
 - Files that users give: ``observation_files``, ``picture_sequences``, ``keypoint_sequences``, ``sequence_files``; what
   is taken out: ``export`` and ``export_*``.
 - ``evaluation``: Tables 1–5 and their report. ``bench``: speeds. ``commands`` and ``cli``: one file a command.
-- Small things of all: ``serial`` (configs as JSON), ``files`` (whole or not at all), ``device``, ``embedded``.
+- Small things of all: ``serial`` (configs as JSON), ``files`` (whole or not at all), ``locks``, ``device``,
+  ``embedded``.
 """
 
 __version__ = "0.1.0"
