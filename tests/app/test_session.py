@@ -17,6 +17,8 @@ from lipflow_studio.document import Source, Status
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
 
+ENDLESS = {"optimiser": "adam", "iterations": 100_000, "learning_rate": 1e-5, "tolerance": 0.0}  # it never converges
+
 
 def put(session: Session, index: int = 0, by: tuple[float, float] = (0.0, 0.03), gesture: object = None) -> np.ndarray:
     """Move one keypoint away from the face; returns where to."""
@@ -157,6 +159,7 @@ def test_pause_step_and_resume(qtbot: QtBot, hmc_session: Session, headset_files
     session = hmc_session
     session.open_headset_images([str(p) for p in headset_files])
     wait_for(qtbot, lambda: session.fit is not None)
+    session.set_fit_config(**ENDLESS)
     session.pause_fit()
     assert session.status is Status.PAUSED
     qtbot.wait(300)
@@ -179,8 +182,11 @@ class TestHeld:
         """A headset fit, paused after a few iterations."""
         session = hmc_session
         session.open_headset_images([str(p) for p in headset_files])
-        wait_for(qtbot, lambda: session.fit is not None and session.fit.iteration > 2)
+        wait_for(qtbot, lambda: session.fit is not None)
+        session.set_fit_config(**ENDLESS)
+        wait_for(qtbot, lambda: session.fit.iteration > 2)
         session.pause_fit()
+        assert session.status is Status.PAUSED
         qtbot.wait(200)
         return session
 
