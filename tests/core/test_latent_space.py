@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -21,6 +18,7 @@ from lipflow.latent_space import (
     prior_cloud,
     stored_cloud,
 )
+from support.interpreter import longest_hold
 from support.random_avatar import AVATARS, random_avatar, tiny_config
 from support.tiny_avatar import tiny_avatar
 
@@ -73,20 +71,7 @@ def test_other_threads_go_on_while_axes_are_sought():
     """The studio's window is one: what keeps the interpreter stalls it."""
     many = np.random.default_rng(0).normal(size=(600, 700)).astype(np.float32)
     Projection.of(many[:10])  # imports are not what is measured
-    beats, done = [], threading.Event()
-
-    def beat():
-        while not done.wait(0.001):
-            beats.append(time.perf_counter())
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    began = time.perf_counter()
-    Projection.of(many)
-    spent = time.perf_counter() - began
-    done.set()
-    thread.join()
-    assert np.diff([began, *beats, began + spent]).max() < 0.8 * spent
+    assert min(longest_hold(lambda: Projection.of(many)) for _ in range(3)) < 0.8
 
 
 def test_few_codes_have_few_axes_and_equal_codes_no_spread(codes):
