@@ -23,7 +23,7 @@ from lipflow_studio.parts.export import Export
 from lipflow_studio.parts.faces import Faces
 from lipflow_studio.parts.files import Files
 from lipflow_studio.parts.latent import Latent
-from lipflow_studio.parts.posterior import Posterior
+from lipflow_studio.parts.posterior import MOST_SAMPLES, Posterior
 from lipflow_studio.parts.recovery import Recovery
 from lipflow_studio.parts.scripts import Scripts
 from lipflow_studio.session import Session
@@ -111,6 +111,7 @@ def _augmenting(qtbot: QtBot, session: Session, given: Given, folder: Path) -> N
 
 def _sampling(qtbot: QtBot, session: Session, given: Given, folder: Path) -> None:
     pinned(qtbot, session)
+    session.part(Posterior).set_options(samples=MOST_SAMPLES)
     session.part(Posterior).sample()
     wait_for(qtbot, lambda: session.part(Posterior).update is not None)
     assert session.part(Posterior).running

@@ -20,7 +20,7 @@ from pytestqt.qtbot import QtBot
 from test_views import drag
 
 import lipflow.embedded
-from conftest import PATIENCE_MS, double_click, wait_for, wait_for_face
+from conftest import ENDLESS, PATIENCE_MS, double_click, wait_for, wait_for_face
 from lipflow.avatar import Avatar
 from lipflow.capture import FrameId
 from lipflow.checks import InputError
@@ -542,7 +542,7 @@ def test_a_script_compares_headless(qtbot: QtBot, session: Session, dam_file: Pa
 
 def test_it_closes_while_it_runs(qtbot: QtBot, compared: Session, make_window: MakeWindow) -> None:
     window = make_window(compared)
-    compared.set_fit_config(optimiser="adam", iterations=5000, learning_rate=1e-4, tolerance=0.0)
+    compared.set_fit_config(**ENDLESS)
     compared.move_keypoints(PINNED)
     wait_for(qtbot, lambda: compared.part(Compare).running)
     compared.part(Compare).add("tiny-hmc")

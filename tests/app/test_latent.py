@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import ENDLESS, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow.latent_space import Bridge
@@ -232,7 +232,7 @@ def test_a_move_shows_the_face_and_settles_as_one_edit(
 
 def test_a_move_holds_the_fit_and_a_drag_takes_over(qtbot: QtBot, session: Session, latent: Latent) -> None:
     wait_for_face(qtbot, session)
-    session.set_fit_config(optimiser="adam", iterations=5000, learning_rate=1e-5, tolerance=0.0)
+    session.set_fit_config(**ENDLESS)
     session.move_keypoints({0: (0.3, 0.7)})
     wait_for(qtbot, lambda: session.status is Status.RUNNING)
     latent.move(0, 0.1)

@@ -28,7 +28,7 @@ def test_growth_counts_from_the_first_minute_on(qtbot: QtBot, monkeypatch: pytes
     meter = memory.Memory()
     assert "growth" not in meter.summary()
     wait_for(qtbot, lambda: "growth" in meter.summary())
-    block = np.ones(40 * 2**17)  # 40 MiB
+    block = np.ones(200 * 2**17)  # 200 MiB: what tests before it left may go meanwhile
     wait_for(qtbot, lambda: meter.summary()["growth"] > 30)
     held = meter.summary()
     assert held["most"] >= held["now"] > 50

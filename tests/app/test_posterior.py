@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
+from conftest import ENDLESS, PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
 from lipflow.checks import InputError
 from lipflow_studio.document import Status
@@ -97,7 +97,7 @@ def test_a_drag_stops_it_and_makes_it_stale(qtbot: QtBot, fitted: Session) -> No
 
 
 def test_a_running_fit_is_held(qtbot: QtBot, fitted: Session) -> None:
-    fitted.set_fit_config(optimiser="adam", iterations=5000, learning_rate=1e-5, tolerance=0.0)
+    fitted.set_fit_config(**ENDLESS)
     fitted.move_keypoints({0: (0.3, 0.7)})
     wait_for(qtbot, lambda: fitted.status is Status.RUNNING)
     fitted.part(Posterior).sample()

@@ -11,13 +11,11 @@ import pytest
 from PIL import Image
 from pytestqt.qtbot import QtBot
 
-from conftest import PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
+from conftest import ENDLESS, PATIENCE_MS, wait_for, wait_for_face, wait_for_fit
 from lipflow.checks import InputError
 from lipflow_studio.document import Source, Status
 from lipflow_studio.parts.desk import Desk
 from lipflow_studio.session import Session
-
-ENDLESS = {"optimiser": "adam", "iterations": 100_000, "learning_rate": 1e-5, "tolerance": 0.0}  # it never converges
 
 
 def put(session: Session, index: int = 0, by: tuple[float, float] = (0.0, 0.03), gesture: object = None) -> np.ndarray:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import ENDLESS, wait_for, wait_for_face, wait_for_fit
 from lipflow.checkpoint import load_tensors, save_tensors
 from lipflow.checks import InputError
 from lipflow_studio import session_file
@@ -82,7 +82,9 @@ def test_a_headset_session_reopens_with_its_images_and_is_held_where_it_was(
     session.open_avatar("tiny-hmc")
     wait_for(qtbot, lambda: session.avatar_info is not None)
     session.open_headset_images([str(p) for p in headset_files])
-    wait_for(qtbot, lambda: session.fit is not None and session.fit.iteration > 2)
+    wait_for(qtbot, lambda: session.fit is not None)
+    session.set_fit_config(**ENDLESS)
+    wait_for(qtbot, lambda: session.fit.iteration > 2)
     session.pause_fit()
     qtbot.wait(200)
     session.part(Files).save(str(tmp_path / "h.lipflow"))

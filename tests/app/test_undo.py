@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from conftest import wait_for, wait_for_face, wait_for_fit
+from conftest import ENDLESS, wait_for, wait_for_face, wait_for_fit
 from lipflow_studio import edits
 from lipflow_studio.document import Document, HeadsetImages, Source, Status
 from lipflow_studio.edits import Edit
@@ -172,7 +172,9 @@ def test_dragging_after_a_headset_fit_keeps_its_face_and_undo_brings_the_images_
 ) -> None:
     session = hmc_session
     session.open_headset_images([str(p) for p in headset_files])
-    wait_for(qtbot, lambda: session.fit is not None and session.fit.iteration > 3)
+    wait_for(qtbot, lambda: session.fit is not None)
+    session.set_fit_config(**ENDLESS)
+    wait_for(qtbot, lambda: session.fit.iteration > 3)
     session.pause_fit()
     qtbot.wait(100)
     on_face = session.picture.shape.keypoints.copy()
