@@ -32,9 +32,11 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from conftest import wait_for, wait_for_face
+from lipflow.capture import FrameId
 from lipflow_studio import demo_inputs, dialogs
 from lipflow_studio.__main__ import main
 from lipflow_studio.actions import ACTIONS
+from lipflow_studio.capture_work import Figures
 from lipflow_studio.demo import drop
 from lipflow_studio.document import HeadsetRecipe, Source, Status
 from lipflow_studio.main_window import MainWindow
@@ -164,6 +166,20 @@ def test_messages_press_nothing_together(
             recovery.lost_changed.emit(None)
     session.part(Hints).dismiss()
     assert not any(offer.isVisible() for offer in seen)
+
+
+def test_figures_that_come_widen_no_dock(
+    qtbot: QtBot, session: Session, make_window: MakeWindow, dressed: None
+) -> None:
+    """The readings against a capture's frame make the Fit panel higher than the room that it counts on."""
+    window = make_window(session)
+    wait_for_face(qtbot, session)
+    dock, captures = window.docks["fit"], session.part(Captures)
+    before = dock.width()
+    captures.figures_changed.emit(Figures(FrameId("E001", 1), 31.234, 1.256))
+    wait_for(qtbot, lambda: window.panel("fit", FitPanel).readings["mesh"].isVisible())
+    qtbot.wait(50)  # docks follow later
+    assert dock.width() == before
 
 
 def test_plots_of_a_training_get_height_when_they_are_seen_first(

@@ -47,8 +47,7 @@ class Scrolling(QScrollArea):
         whole, bar = self._body.minimumSizeHint(), self.verticalScrollBar().sizeHint().width()
         room = max(LOWEST, self.window().height() - self._beside - NOTICE)
         width = whole.width() if self._least_width is None else min(whole.width(), self._least_width)
-        has_bar = whole.height() > room and self.isVisible()  # before, the window has no size yet
-        return QSize(width + (bar if has_bar else 0), min(whole.height(), room))
+        return QSize(width + bar, min(whole.height(), room))  # whatever comes and goes, the width stays
 
     def sizeHint(self) -> QSize:
         return self._body.sizeHint().expandedTo(self.minimumSizeHint())
