@@ -530,6 +530,8 @@ class TestThePanel:
         panel.timeline.slider.setValue(0)
         wait_for(qtbot, lambda: captures.frame == first(captures, 3))
         assert panel.timeline.place.text() == "1/2"
+        assert not panel.timeline.back_button.isEnabled()
+        assert panel.timeline.next_button.isEnabled()
 
     def test_a_click_beside_the_sliders_handle_goes_there(
         self, qtbot: QtBot, panel: CapturePanel, captures: Captures

@@ -29,7 +29,7 @@ from lipflow_studio.parts.sequence import Sequences
 from lipflow_studio.script import Player
 from lipflow_studio.session import Session
 from lipflow_studio.views.sequence_bar import SequenceBar
-from lipflow_studio.widgets.timeline import clock
+from lipflow_studio.widgets.timeline import Timeline, clock
 from support.camera_file import save_camera
 from support.random_avatar import TINY_HMC
 from support.tiny_capture import write_tiny_capture
@@ -553,6 +553,45 @@ class TestTheBar:
         qtbot.mouseClick(bar.end_button, Qt.MouseButton.LeftButton)
         assert part.info is None
         assert not bar.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("place", "length", "loop", "on"),
+    [
+        (None, 0, False, (False, False, False)),
+        (0, 1, False, (False, False, False)),
+        (0, 1, True, (False, False, False)),
+        (0, 3, False, (False, True, True)),
+        (1, 3, False, (True, True, True)),
+        (2, 3, False, (True, False, True)),
+        (2, 3, True, (True, True, True)),
+        (None, 3, True, (False, False, False)),
+    ],
+)
+def test_steps_that_lead_nowhere_are_off(
+    qtbot: QtBot, place: int | None, length: int, loop: bool, on: tuple[bool, bool, bool]
+) -> None:
+    timeline = Timeline("the sequence", loops=True)
+    qtbot.addWidget(timeline)
+    for told in ((loop,), (not loop, loop)):
+        timeline.show_place(place, length)
+        for each in told:
+            timeline.show_loop(each)
+        assert tuple(made.isEnabled() for made in (timeline.back_button, timeline.next_button, timeline.slider)) == on
+
+
+def test_at_the_last_frame_the_keyboard_goes_to_the_slider(qtbot: QtBot) -> None:
+    """Another press of Space must not switch what stands beside the button."""
+    timeline = Timeline("the sequence", loops=True)
+    qtbot.addWidget(timeline)
+    timeline.show_place(1, 3)
+    with qtbot.waitActive(timeline, timeout=PATIENCE_MS):
+        timeline.show()
+        timeline.activateWindow()
+    timeline.next_button.setFocus()
+    assert timeline.next_button.hasFocus()
+    timeline.show_place(2, 3)
+    assert timeline.slider.hasFocus()
 
 
 def test_times_are_told_in_minutes() -> None:

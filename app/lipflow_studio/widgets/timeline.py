@@ -49,6 +49,7 @@ class Timeline(QWidget):
         self._what = what
         self._live = live
         self._playing = False
+        self._place: int | None = None  # that is shown
         self._timed = True  # whether there is room for the time
         self._drags = itertools.count()
         self._drag = 0
@@ -91,8 +92,8 @@ class Timeline(QWidget):
         self.place.setText("–" if place is None else f"{place + 1:>{len(str(length))}}/{length}")
         self.time.setText("" if place is None or not fps else clock(place / fps))
         self.show_time(self._timed)
-        for made in (self.back_button, self.next_button, self.slider):
-            made.setEnabled(place is not None)
+        self._place = place
+        self._enable()
 
     def show_time(self, on: bool) -> None:
         """Whether the time is told, where it is known."""
@@ -108,6 +109,18 @@ class Timeline(QWidget):
 
     def show_loop(self, on: bool) -> None:
         self.loop_button.setChecked(on)
+        self._enable()
+
+    def _enable(self) -> None:
+        """Steps that lead nowhere are off; in a loop each leads somewhere, as long as there are two frames."""
+        last, loop = self.slider.maximum(), self.loop_button.isChecked()
+        at = self._place if last else None
+        self.slider.setEnabled(at is not None)
+        for made, end in ((self.back_button, 0), (self.next_button, last)):
+            on = at is not None and (loop or at != end)
+            if made.hasFocus() and not on:
+                self.slider.setFocus()  # Qt would choose the button beside it, for the next press of Space
+            made.setEnabled(on)
 
     def _begin_drag(self) -> None:
         self._drag = next(self._drags)
