@@ -348,6 +348,24 @@ def test_the_ways_settings_are_bound_both_ways(qtbot: QtBot, panel: LatentPanel,
     wait_for(qtbot, lambda: session.undo_stack.undoText() == "play of the keyframes")
 
 
+@pytest.mark.parametrize("ending", ["undo", "another session"])
+def test_without_a_way_the_slider_is_at_its_start(
+    qtbot: QtBot, panel: LatentPanel, session: Session, ending: str
+) -> None:
+    keyframes, controls = session.part(Keyframes), panel.keyframes
+    keyframes.add()
+    session.show_code([0.2] * 16)
+    keyframes.add()
+    controls.scrub.setValue(400)
+    assert controls.time.text().strip() == "1.6 s"
+    if ending == "undo":
+        session.undo()  # before the face that the slider shows has come to rest
+    else:
+        keyframes.restore({})
+    assert not controls.scrub.isEnabled()
+    assert (controls.scrub.value(), controls.time.text().strip()) == (0, "0.0 s")
+
+
 def test_the_window_has_it_as_a_tab_and_its_keys(qtbot: QtBot, session: Session, make_window: MakeWindow) -> None:
     window = make_window(session)
     head = window.head.height()

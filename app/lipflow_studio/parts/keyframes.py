@@ -223,6 +223,8 @@ class Keyframes(Part):
             if self.playing and len(path.keys) < 2:
                 self.stop()
             self.latent.join(self.wanted())
+        if len(path.keys) < 2:  # there is no way to be on
+            self._put_position(0.0)
         self._began = time.monotonic() - self.position * path.duration
         self.path_changed.emit(path)
 
