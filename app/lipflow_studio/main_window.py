@@ -71,6 +71,7 @@ class MainWindow(QMainWindow):
         self._layout = Layout(self, session.preferences)
         if self._layout.restore():
             self._wishes.clear()
+        self._show_titles()  # now: the first layout of all would give room to those that go
         self._listen()
         self._show_title()
 

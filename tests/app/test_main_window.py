@@ -484,6 +484,26 @@ def test_the_layout_is_remembered_and_can_be_reset(qtbot: QtBot, settings: QSett
     assert second.docks["curves"].isVisible()
 
 
+def heights(window: MainWindow) -> dict[str, int]:
+    """Of the docks that are seen."""
+    return {name: dock.height() for name, dock in window.docks.items() if not dock.visibleRegion().isEmpty()}
+
+
+def test_docks_stand_where_they_were_left(
+    qtbot: QtBot, settings: QSettings, make_window: MakeWindow, dressed: None
+) -> None:
+    """Titles that go where there are tabs must not have had room in the first layout of all."""
+    first = make_window(Session(preferences=Preferences(settings)))
+    qtbot.wait(100)
+    first.resizeDocks([first.docks["fit"]], [300], Qt.Orientation.Vertical)  # as low as it can be
+    qtbot.wait(100)
+    left = heights(first)
+    first.close()
+    second = make_window(Session(preferences=Preferences(settings)))
+    qtbot.wait(100)
+    assert heights(second) == left
+
+
 def test_the_layout_is_written_when_it_changed_and_only_then(
     qtbot: QtBot, settings: QSettings, make_window: MakeWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,8 +79,8 @@ BOTTOM = Qt.DockWidgetArea.BottomDockWidgetArea
 
 PANELS = (
     PanelRow("keypoints", "Keypoints", KeypointView, LEFT, width=330),
-    PanelRow("fit", "Fit", FitPanel, RIGHT, height=430),
-    PanelRow("curves", "Curves", CurveView, RIGHT, height=300),
+    PanelRow("fit", "Fit", FitPanel, RIGHT, height=520),
+    PanelRow("curves", "Curves", CurveView, RIGHT, height=210),
     PanelRow("headset", "Headset", _headset, BOTTOM, height=176),
     PanelRow("latent", "Latent spaces", LatentPanel, BOTTOM, beside="headset", shown=False),
     PanelRow("posterior", "Posterior", PosteriorPanel, BOTTOM, beside="headset", shown=False),
