@@ -674,6 +674,20 @@ def test_a_turn_in_one_face_turns_all(qtbot: QtBot, gl: None, panel: ComparePane
     assert face != QColor(Qt.GlobalColor.black)
 
 
+def test_faces_that_were_let_go_are_not_finished(
+    qtbot: QtBot, gl: None, panel: ComparePanel, compared: Session
+) -> None:
+    """Another theme may ask a window that closes for new pictures: one face of two was drawn by then."""
+    faces = panel.canvas.faces
+    wait_for(qtbot, lambda: faces.there == [True, True])
+    faces.redraw()
+    faces._take_turn()
+    faces.close()
+    faces.redraw()
+    qtbot.wait(50)  # the test fails at an error in the event loop
+    assert faces.there == []
+
+
 def test_the_comparison_takes_the_heads_place(
     qtbot: QtBot, gl: None, compared: Session, make_window: MakeWindow
 ) -> None:

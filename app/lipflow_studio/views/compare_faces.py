@@ -143,7 +143,7 @@ class CompareFaces(QObject):
         for face in self._faces:
             if face is not None:
                 face.painter.close()
-        self._faces = []
+        self._faces, self._round = [], None
 
     # Inside
 
