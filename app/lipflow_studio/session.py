@@ -124,7 +124,7 @@ class Session(QObject):
         self.device_name = describe_device(self.device)
         self.undo_stack = UndoStack(self)
         self.undo_stack.setUndoLimit(UNDO_LIMIT)
-        self.recording = Recording()
+        self.recording = Recording(self._forget_problem)
         self.document = Document()
         self.selection: frozenset[int] = frozenset()
         self.symmetric = False
@@ -133,6 +133,7 @@ class Session(QObject):
         self.picture: Picture | None = None
         self.camera = Orbit()
         self.problem: Problem | None = None
+        self._told_by = ""  # the command that came to this problem; empty where none did
         self._serial = 0  # of the observation or configuration that was sent last
         self._since = 0  # what the fit says of an earlier one comes too late
         self._failures = Failures()
@@ -332,16 +333,19 @@ class Session(QObject):
         self.camera_changed.emit(camera)
         self.runner.show(PictureRequest(view=camera.view))
 
-    def put_problem(self, problem: Problem | None) -> None:
-        self.problem = problem
+    def put_problem(self, problem: Problem | None, by: str = "") -> None:
+        self.problem, self._told_by = problem, by
         self.problem_changed.emit(problem)
 
-    def report(self, error: Exception, details: str = "") -> None:
-        """Show an error in the banner: one line, with details to copy."""
+    def report(self, error: Exception, details: str = "", by: str = "") -> None:
+        """Show an error in the banner: one line, with details to copy.
+
+        It goes when the command that came to it succeeds later: that one which runs, or else ``by``, which has run.
+        """
         self.recording.refuse()
         problem = describe_error(error, details)
         log.error("%s", problem.line, extra={"details": problem.details})
-        self.put_problem(problem)
+        self.put_problem(problem, self.recording.running or by)
 
     def close(self) -> bool:
         """End all workers; True if none is left."""
@@ -436,8 +440,12 @@ class Session(QObject):
         self.set_status(Status.IDLE)
 
     def _tell_load_failed(self, failure: Failure) -> None:
-        self.recording.ended("load", failed=True)
-        self.report(failure.error, failure.details)
+        self.report(failure.error, failure.details, by=self.recording.ended("load", failed=True))
+
+    def _forget_problem(self, command: str) -> None:
+        """A command succeeded: what it told when it was given before holds no more."""
+        if self.problem is not None and command == self._told_by:
+            self.put_problem(None)
 
     def _put_no_fit(self) -> None:
         self.fit = None

@@ -81,6 +81,18 @@ class TestOpening:
         assert "\n" not in session.problem.line
         assert session.part(Captures).info is None
 
+    def test_what_was_wrong_goes_with_what_is_right(
+        self, qtbot: QtBot, hmc_session: Session, root: Path, tmp_path: Path
+    ) -> None:
+        hmc_session.part(Captures).open(str(tmp_path))
+        wait_for(qtbot, lambda: hmc_session.problem is not None)
+        part = opened(qtbot, hmc_session, root)
+        assert hmc_session.problem is None
+        part.load("E001_Neutral", 99999)
+        assert hmc_session.problem is not None
+        load(qtbot, part, first(part))
+        assert hmc_session.problem is None
+
     def test_without_one_every_command_says_so(self, session: Session) -> None:
         part = session.part(Captures)
         for give in (part.check, part.play, lambda: part.load("E001_Neutral", 100)):

@@ -17,7 +17,9 @@ from test_closing import open_capture, pinned
 
 from conftest import picture_of, wait_for, wait_for_face, wait_for_fit
 from lipflow.avatar import Avatar
+from lipflow.checks import InputError
 from lipflow_studio import engine, runner, studio
+from lipflow_studio.commands import Recording
 from lipflow_studio.engine import describe
 from lipflow_studio.main_window import MainWindow
 from lipflow_studio.parts.capture import Captures
@@ -344,6 +346,66 @@ def test_damaged_settings_are_the_defaults(tmp_path: Path, damage: str) -> None:
     window = MainWindow(session)
     assert window.width() == 1280
     window.close()
+
+
+def test_an_error_goes_when_its_command_succeeds_later(
+    qtbot: QtBot, session: Session, avatar_files: dict[str, Path], tmp_path: Path
+) -> None:
+    session.open_avatar(str(tmp_path / "none.safetensors"))
+    wait_for(qtbot, lambda: session.problem is not None)
+    told = session.problem
+    session.open_avatar(str(tmp_path / "none either.safetensors"))
+    session.move_keypoints({7: (0.5, 0.4)})  # another command's success
+    wait_for(qtbot, lambda: not session.loading)
+    assert session.problem is not None
+    assert session.problem is not told
+    session.open_avatar(str(avatar_files["tiny-kpt"]))
+    assert session.problem is not None  # not yet
+    wait_for(qtbot, lambda: not session.loading)
+    assert session.problem is None
+
+
+def test_an_error_of_another_command_stays(
+    qtbot: QtBot, session: Session, avatar_files: dict[str, Path], tmp_path: Path
+) -> None:
+    bad = avatar_files["tiny-kpt"] / "in a file.json"
+    session.save_keypoints(str(bad))
+    told = session.problem
+    assert told is not None
+    session.open_avatar(str(avatar_files["tiny-kpt"]))
+    wait_for(qtbot, lambda: not session.loading)
+    assert session.problem is told
+    session.report(ValueError("of nobody's command"))
+    session.save_keypoints(str(tmp_path / "points.json"))
+    assert session.problem is not None
+    session.save_keypoints(str(bad))
+    session.save_keypoints(str(tmp_path / "points.json"))
+    assert session.problem is None
+
+
+def test_a_command_does_not_take_its_own_error_back(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("observation", expected="one that can be fitted to", got="another")
+
+    session.move_keypoints({7: (0.5, 0.4)})
+    monkeypatch.setattr("lipflow_studio.session.observation_of", refuse)
+    session.move_keypoints({7: (0.5, 0.5)})  # an edit, whose fit cannot be
+    assert session.problem is not None
+
+
+def test_what_went_on_when_an_error_was_told_does_not_take_it_back(session: Session) -> None:
+    done: list[str] = []
+    recording = Recording(done.append)
+    for job in ("one", "two"):
+        recording.give("export.mesh", lambda self, job=job: recording.begin(job), session, (), {}, None)
+    assert done == []
+    assert recording.ended("one", failed=True) == "export.mesh"
+    recording.refuse()
+    recording.ended("two", failed=False)  # nobody has given it since
+    assert done == []
+    recording.give("export.mesh", lambda self: recording.begin("two"), session, (), {}, None)
+    recording.ended("two", failed=False)
+    assert done == ["export.mesh"]
 
 
 def test_a_file_that_is_gone_is_told_once_and_plainly(qtbot: QtBot, session: Session, tmp_path: Path) -> None:

@@ -20,14 +20,21 @@ Step = dict[str, Any]  # {"command": …, "args": […], "kwargs": {…}} or {"w
 class Recording:
     """The commands as they were given, as steps of a script."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Callable[[str], object] = lambda name: None) -> None:
+        """
+        Args:
+            done: is told the name of each command that came to what it was to do, at once or by its job. A job that
+                went on when an error was told does not count: whoever saw that error has tried nothing since.
+        """
         self.steps: list[Step] = []
+        self._done = done
         self._open = True
         self._last: Hashable = None  # what the last step and a next one would have to share to become one
         self._rested: list[str] = []  # conditions that a script waits for before the next step
         self._refused = self._edited = False  # by the command that runs
         self._running: Step | None = None  # that command, as the step it will be
         self._jobs: dict[str, Step] = {}  # that commands have begun and that are not over
+        self._older: set[str] = set()  # of these, the ones that had begun when an error was told last
 
     def rest(self, what: str = "fit") -> None:
         """The fit has come to its end (or what else a script can wait for): what follows was done to its result."""
@@ -46,7 +53,12 @@ class Recording:
 
     def refuse(self) -> None:
         """An error was told: it is what the command that runs comes to, if that edits nothing."""
-        self._refused = True
+        self._refused, self._older = True, set(self._jobs)
+
+    @property
+    def running(self) -> str:
+        """The name of the command that runs; empty: none."""
+        return "" if self._running is None else self._running["command"]
 
     def begin(self, job: str) -> None:
         """The command that runs has begun a job that ends later, in the place of an unfinished one of that name, of
@@ -54,14 +66,24 @@ class Recording:
         if self._running is not None:
             self.ended(job, failed=True)
             self._jobs[job] = self._running
+            self._older.discard(job)
 
-    def ended(self, job: str, failed: bool) -> None:
+    def ended(self, job: str, failed: bool) -> str:
         """A job is over. Of one that failed (a file that cannot be read) the command that began it was no step, as if
-        it had been refused at once."""
+        it had been refused at once.
+
+        Returns:
+            That command's name; empty where none began it.
+        """
         step = self._jobs.pop(job, None)
-        if failed and step is not None and any(step is other for other in self.steps):
+        if step is None:
+            return ""
+        if failed and any(step is other for other in self.steps):
             self.steps = [other for other in self.steps if other is not step]
             self._last = None
+        if not failed and job not in self._older:
+            self._done(step["command"])
+        return step["command"]
 
     def edit(self) -> None:
         """The command that runs has edited the document, whatever is told besides."""
@@ -89,6 +111,8 @@ class Recording:
             meanwhile, self._rested = self._rested, rested
             if accepted:
                 self.add(step, same)
+            if accepted and not self._refused and all(step is not begun for begun in self._jobs.values()):
+                self._done(name)
             for what in meanwhile:
                 self.rest(what)
 

@@ -389,11 +389,11 @@ class Captures(Part):
                 self._ask(loaded.id)  # the one before was made otherwise meanwhile
                 return
         self._wanted = None
-        self.recording.ended("frame", failed=loaded.error is not None)
+        by = self.recording.ended("frame", failed=loaded.error is not None)
         returns = self._returning == loaded.id
         if loaded.error is not None:
             self._stop_playing()
-            session.report(loaded.error)
+            session.report(loaded.error, by=by)
             if returns:
                 self._returning = None
                 self._put_frame(loaded.id)  # which is not asked for again
@@ -444,10 +444,10 @@ class Captures(Part):
         if not done:
             return
         self._opening = None
-        self.recording.ended("capture", failed=opened is None)
+        by = self.recording.ended("capture", failed=opened is None)
         self.session.busy_changed.emit("")
         if failure is not None:
-            self.session.report(failure.error, failure.details)
+            self.session.report(failure.error, failure.details, by=by)
         elif opened is not None:
             path, capture, info = opened
             self._put(capture, info)

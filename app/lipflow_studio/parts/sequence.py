@@ -284,9 +284,9 @@ class Sequences(Part):
             self._ask(read.wanted.index, asked.gesture)
         elif read.given is None:
             self.playback.put(False)
-            self.recording.ended("sequence", failed=True)
+            by = self.recording.ended("sequence", failed=True)
             assert read.error is not None
-            session.report(read.error)
+            session.report(read.error, by=by)
         else:
             self.recording.ended("sequence", failed=False)
             came_from = self.frame
