@@ -18,6 +18,7 @@ SYSTEM = {
     errno.EROFS: "the disk is read-only; choose another place",
     errno.ENOENT: "there is no such file; choose another one",
     errno.ENOTDIR: "a part of its path is no folder; choose another place",
+    errno.EEXIST: "this is a file, and no folder; choose another place",  # of a folder that was to be made
 }
 
 

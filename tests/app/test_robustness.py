@@ -296,7 +296,8 @@ def test_without_another_context_the_rest_goes_on(
     lambda s, path: s.save_keypoints(path),
     lambda s, path: s.part(Scripts).save(path),
     lambda s, path: s.part(Files).save(path),
-], ids=["keypoints", "script", "session"])  # fmt: skip
+    lambda s, path: s.part(Export).mesh(path.replace(".json", ".obj")),
+], ids=["keypoints", "script", "session", "mesh"])  # fmt: skip
 def test_a_place_that_is_none_is_one_line(
     qtbot: QtBot, empty_session: Session, tmp_path: Path, write: Callable[[Session, str], None]
 ) -> None:
@@ -306,7 +307,9 @@ def test_a_place_that_is_none_is_one_line(
     wait_for_face(qtbot, session)
     (tmp_path / "file").write_text("no folder")
     write(session, str(tmp_path / "file" / "below.json"))
-    one_line(session, "file")
+    wait_for(qtbot, lambda: session.problem is not None)
+    one_line(session, "file", "choose another place")
+    assert "Errno" not in session.problem.line
     works(qtbot, session)
 
 
