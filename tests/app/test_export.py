@@ -264,6 +264,13 @@ def test_a_disk_that_takes_nothing_is_one_line_and_the_next_export_goes_on(
     assert session.problem.line.startswith(f"{tmp_path / 'turn.mp4'}: ")
     assert says in session.problem.line
     assert [path.name for path in tmp_path.iterdir()] == ["texture.png"]
+    monkeypatch.setattr(Path, "touch", touch)
+    session.part(Export).texture(str(tmp_path / "texture.png"))
+    wait_for(qtbot, lambda: not session.part(Export).busy)
+    assert session.problem is not None  # that of the turntable
+    session.part(Export).turntable(str(tmp_path / "turn.mp4"))
+    wait_for(qtbot, lambda: not session.part(Export).busy)
+    assert session.problem is None
 
 
 def test_cancel_stops_the_one_that_runs(

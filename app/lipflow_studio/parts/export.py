@@ -271,19 +271,19 @@ class Export(Part):
         if progress is not None:
             self._put_running(Exporting(name, progress.done, progress.total, waiting))
         if failure is not None:
-            self._end(failed=True)
-            self.session.report(failure.error, failure.details)
+            self.session.report(failure.error, failure.details, by=self._end(failed=True))
         elif not alive:
             self._end()
             self.session.told.emit(f"Wrote {name}")
 
-    def _end(self, failed: bool = False) -> None:
-        """The present job is over, one way or another."""
+    def _end(self, failed: bool = False) -> str:
+        """The present job is over, one way or another; whose command it was."""
         job = self._jobs.popleft()
-        self.recording.ended(f"export {job.path}", failed)
+        command = self.recording.ended(f"export {job.path}", failed)
         self._retire()
         if not self._jobs:
             self._put_running(None)
+        return command
 
     def _stop(self) -> bool:
         while self._jobs:
