@@ -276,10 +276,12 @@ class Session(QObject):
         self.tell_prior(before)
 
     def tell_prior(self, before: Document) -> None:
-        """What the fit's prior is, where the edit or the undo since ``before`` changed that."""
+        """What the fit's prior is, where the edit or the undo since ``before`` changed that: nothing is fitted under it
+        where nobody gave something to fit to."""
         after = self.document
-        words, another = prior_in_words(after), after.source is not before.source
-        if (after.source is Source.FRONTAL or not has_prior(after)) and (another or words != prior_in_words(before)):
+        known, words = (prior_in_words(each) if each.has_observation else "" for each in (before, after))
+        notable = after.source is Source.FRONTAL or not has_prior(after)
+        if words and notable and (after.source is not before.source or words != known):
             self.told.emit(words)
 
     def replace_document(self, document: Document, *, paused: bool = False) -> None:

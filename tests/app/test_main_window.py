@@ -468,6 +468,19 @@ def test_a_remark_on_an_edit_goes_with_its_undo(
     assert bar.currentMessage() == ""
 
 
+def test_where_nothing_is_fitted_to_no_prior_is_told(
+    qtbot: QtBot, hmc_session: Session, make_window: MakeWindow, headset_files: list[Path]
+) -> None:
+    bar = make_window(hmc_session).statusBar()
+    drop(bar.window(), headset_files)
+    wait_for(qtbot, lambda: hmc_session.source is Source.HEADSET)
+    hmc_session.undo()
+    assert hmc_session.status is Status.IDLE
+    assert bar.currentMessage() == ""
+    hmc_session.move_keypoints({0: (0.4, 0.4)})
+    assert "no prior for keypoints: fitted under N(0, I)" in bar.currentMessage()
+
+
 def _badges(window: MainWindow) -> list[str]:
     return [label.text() for label in window.statusBar().findChildren(QLabel) if label.isVisible()]
 
