@@ -212,7 +212,7 @@ def test_a_part_that_crashes_once_works_again(
     if crash.again:
         crash.use(session, tmp_path)
     wait_for(qtbot, lambda: crash.works(session, tmp_path))
-    assert len(said) == 1
+    assert len([problem for problem in said if problem is not None]) == 1  # it goes when the same is done again
     works(qtbot, session)
 
 
@@ -391,8 +391,9 @@ def test_a_command_does_not_take_its_own_error_back(session: Session, monkeypatc
         raise InputError("observation", expected="one that can be fitted to", got="another")
 
     session.move_keypoints({7: (0.5, 0.4)})
-    monkeypatch.setattr("lipflow_studio.session.observation_of", refuse)
-    session.move_keypoints({7: (0.5, 0.5)})  # an edit, whose fit cannot be
+    with monkeypatch.context() as patched:
+        patched.setattr("lipflow_studio.session.observation_of", refuse)
+        session.move_keypoints({7: (0.5, 0.5)})  # an edit, whose fit cannot be
     assert session.problem is not None
 
 
