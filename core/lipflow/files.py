@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     name keeps the suffix, since writers choose their format by it. An OSError names ``path``, where it names no other
     file.
     """
-    with _beside(path) as beside:
+    with _beside(path, path.parent) as beside:
         yield beside
         if beside.is_file():
             beside.chmod(0o644)  # some writers make private files
@@ -37,10 +37,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def filling(folder: Path, last: str) -> Iterator[Path]:
     """Yield an empty folder beside ``folder``, which it becomes when the block ends well.
 
-    Into a folder that is there its files move one by one, ``last`` as the last, and other files stay. Otherwise as
-    ``replacing``.
+    Into a folder that is there its files move one by one, ``last`` as the last, and other files stay: they are written
+    within it, since it may be the only place that can be written to, or a disk of its own. Otherwise as ``replacing``.
     """
-    with _beside(folder) as beside:
+    with _beside(folder, folder if folder.is_dir() else folder.parent) as beside:
         beside.mkdir()
         yield beside
         if folder.exists():
@@ -51,10 +51,11 @@ def filling(folder: Path, last: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside ``path``: what is left there at the end is removed, and no OSError tells of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+def _beside(path: Path, place: Path) -> Iterator[Path]:
+    """A name in ``place`` for what becomes ``path``: what is left there at the end is removed, and no OSError tells of
+    it."""
+    place.mkdir(parents=True, exist_ok=True)
+    beside = place / f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}"
     try:
         yield beside
     except OSError as error:

@@ -49,6 +49,21 @@ def test_nothing_that_is_told_names_the_folder_beside(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_there_is_filled_from_within(tmp_path):
+    # Above it may lie another disk, across which nothing can be renamed, or one that cannot be written to.
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    (folder / "other").touch()
+    with filling(folder, "last") as beside:
+        assert [p.name for p in tmp_path.iterdir()] == ["mounted"]
+        (beside / "last").touch()
+    assert sorted(p.name for p in folder.iterdir()) == ["last", "other"]
+    with pytest.raises(RuntimeError), filling(folder, "last") as beside:
+        (beside / "more").touch()
+        raise RuntimeError
+    assert sorted(p.name for p in folder.iterdir()) == ["last", "other"]
+
+
 def test_what_cannot_be_tidied_away_hides_no_error(tmp_path, monkeypatch):
     def refuse(path, *args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
