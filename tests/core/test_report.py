@@ -317,6 +317,19 @@ def test_the_command_lays_out_anew_and_fills_a_readme(tmp_path: Path, capsys: py
         ReportCommand(tmp_path, readme=readme).run()
 
 
+@pytest.mark.parametrize("tables", [(2, 4), (7,), ()])
+def test_a_readme_keeps_its_tables_where_the_results_are_without_those_asked_for(
+    tmp_path: Path, tables: tuple[int, ...]
+) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(_small(example_results(tables=(2, 3)))))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\nTable 2\n{END}\n")
+    with pytest.raises(InputError, match="tables: expected some of 2, 3, got"):
+        ReportCommand(tmp_path, readme=readme, tables=tables, exhibits=False).run()
+    assert readme.read_text() == f"{BEGIN}\nTable 2\n{END}\n"
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_a_readme_needs_no_exhibits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A clone has the results, and a report with pictures whose source it does not have: that report stays."""
     results = _small(example_results(tables=(2, 3)))

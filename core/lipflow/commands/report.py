@@ -34,6 +34,7 @@ class Report:
         from lipflow.evaluation.report import REPORT, markdown_table, save_report
 
         results = read_results(self.folder / RESULTS)
+        block = None if self.readme is None else markdown_table(results, self.tables)  # refused before it is laid out
         written: list[Path] = []
         if self.exhibits and self.readme is not None and not (self.folder / FILE).exists():
             left = "its faces, curves and latent planes; --no-exhibits lays it out without them"
@@ -41,8 +42,8 @@ class Report:
         else:
             exhibits = Exhibits.load(self.folder / FILE) if self.exhibits else Exhibits("", (), (), ())
             written.append(save_report(results, exhibits, self.folder))
-        if self.readme is not None:
-            _insert(self.readme, markdown_table(results, self.tables))
+        if self.readme is not None and block is not None:
+            _insert(self.readme, block)
             written.append(self.readme)
         sys.stdout.write("".join(f"{path}\n" for path in written))
 

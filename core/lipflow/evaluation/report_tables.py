@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lipflow.checks import InputError
 from lipflow.evaluation.drawing import look_of
 from lipflow.evaluation.results_file import check_results
 from lipflow.evaluation.standings import MEASURES, Json, Measure, order_in_the_paper, standing, told, verdict
@@ -23,9 +24,14 @@ def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:
     """Tables 1–5 (or some of them) as Markdown, for a README: means with 95 % intervals, differences, what is tied.
 
     Raises:
-        InputError: if the results are of another format.
+        InputError: if the results are of another format, or without one of the tables.
     """
     check_results(results)
+    there = sorted({table["number"] for table in results["tables"]})
+    absent = [number for number in tables or () if number not in there]
+    if absent or (tables is not None and not tables):
+        got = f"{absent[0]}, which was not evaluated" if absent else "none"
+        raise InputError("tables", expected=f"some of {', '.join(map(str, there))}", got=got)
     lines = [f"{lead(results)} {revisions(results)}", ""]
     psnr, _, _, geom_mm = MEASURES
     for table in results["tables"]:
