@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+LARGEST_SEED = 2**31 - 1
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: its message is one complete line for a person to read.
@@ -56,6 +58,16 @@ def check_values(*wanted: tuple[str, bool, str, object]) -> None:
     for what, right, expected, got in wanted:
         if not right:
             raise InputError(what, expected=expected, got=got)
+
+
+def check_seed(seed: int) -> None:
+    """Check that random numbers can be drawn by a seed, by torch and by numpy.
+
+    Raises:
+        InputError: if it is negative or too large.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InputError("seed", expected=f"0 to {LARGEST_SEED}", got=seed)
 
 
 def _matches(symbol: str, size: int, bound: dict[str, int]) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lipflow.avatar import Avatar
 from lipflow.capture.headset import HeadsetAugmentation
 from lipflow.capture.packed import PackedCapture
-from lipflow.checks import InputError
+from lipflow.checks import InputError, check_seed
 from lipflow.temporal import TemporalPrior
 from lipflow.training_config import one_cycle
 
@@ -46,6 +46,7 @@ class TemporalConfig:
         for name in ("weight_decay", "keypoint_noise", "code_noise", "before_noise"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(name, expected="0 or more", got=getattr(self, name))
+        check_seed(self.seed)
         if not 0 <= self.forget <= 1:
             raise InputError("forget", expected="between 0 and 1", got=self.forget)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lipflow.avatar import AvatarConfig
 from lipflow.capture.headset import HeadsetAugmentation
-from lipflow.checks import InputError
+from lipflow.checks import InputError, check_seed
 from lipflow.variants import PRESETS, VARIANTS, Variant
 
 VALIDATIONS = 20  # in a run
@@ -53,11 +53,12 @@ class TrainConfig:
                 raise InputError(name, expected="1 or more", got=getattr(self, name))
         amounts = [name for name in vars(self) if name.startswith(("lambda_", "image_"))]
         for name in (*amounts, "jitter", "keypoint_noise"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(name, expected="0 or more", got=getattr(self, name))
         for name in ("learning_rate", "clip"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(name, expected="more than 0", got=getattr(self, name))
+        check_seed(self.seed)
         object.__setattr__(self, "sizes", self.row().avatar_config(self.sizes))
 
     @staticmethod

@@ -196,6 +196,6 @@ def test_results_that_are_made_anew_keep_the_calibration_of_the_same_runs(tmp_pa
 
 
 def test_mistakes_are_one_line():
-    for bad in ({"frames": 0}, {"driving": "audio"}):
+    for bad in ({"frames": 0}, {"driving": "audio"}, {"seed": -1}):
         with pytest.raises(InputError):
             CalibrationConfig(**bad)

@@ -15,6 +15,7 @@ from lipflow.cli import main
 from lipflow.commands import doctor
 from lipflow.commands.doctor import Finding, examine
 from lipflow.commands.train import packed_for
+from lipflow.embedded import assets_folder
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -165,6 +166,19 @@ def test_options_that_do_not_apply_are_refused(
     status, _, error = run(capsys, "fit", "lip-flow-hmc", "--out", tmp_path / "fit", *options)
     assert status == 2
     assert len(error.splitlines()) == 1
+    assert not (tmp_path / "fit").exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", "18446744073709551616"])
+def test_a_seed_that_nothing_can_be_drawn_by_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, seed: str
+) -> None:
+    keypoints = assets_folder() / "demo" / "keypoints.json"
+    status, _, error = run(
+        capsys, "fit", "lip-flow-kpt", "--keypoints", keypoints, "--out", tmp_path / "fit", "--seed", seed
+    )
+    assert status == 2
+    assert error == f"lipflow: seed: expected 0 to 2147483647, got {seed}\n"
     assert not (tmp_path / "fit").exists()
 
 

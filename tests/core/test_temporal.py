@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -327,10 +328,11 @@ def test_a_stopped_comparison_goes_on_with_the_priors_that_are_trained(run_dir, 
 
 
 def test_mistakes_are_one_line():
-    for bad in ({"forget": 1.5}, {"steps": 0}, {"keypoint_noise": -1.0}):
+    for bad in ({"forget": 1.5}, {"steps": 0}, {"keypoint_noise": -1.0}, {"seed": 2**64}):
         with pytest.raises(InputError):
             TemporalConfig(**bad)
-    with pytest.raises(InputError):
-        SequenceConfig(noise=())
+    for noise in ((), (1.0, math.nan), (math.inf,)):
+        with pytest.raises(InputError, match="noise: expected some numbers above 0"):
+            SequenceConfig(noise=noise)
     with pytest.raises(InputError, match="keypoints drive"):
         next(compare_ways(random_avatar(tiny_config("gaussian", "hmc")), None, {}))  # type: ignore[arg-type]

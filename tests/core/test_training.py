@@ -295,6 +295,12 @@ class TestRefusals:
             ({"lambda_mesh": -1.0}, "lambda_mesh: expected 0 or more"),
             ({"learning_rate": 0.0}, "learning_rate: expected more than 0, got 0.0"),
             ({"clip": -1.0}, "clip: expected more than 0, got -1.0"),
+            ({"learning_rate": float("nan")}, "learning_rate: expected more than 0, got nan"),
+            ({"learning_rate": float("inf")}, "learning_rate: expected more than 0, got inf"),
+            ({"keypoint_noise": float("inf")}, "keypoint_noise: expected 0 or more, got inf"),
+            ({"lambda_latent": float("nan")}, "lambda_latent: expected 0 or more, got nan"),
+            ({"seed": -1}, "seed: expected 0 to 2147483647, got -1"),
+            ({"seed": 2**64}, "seed: expected 0 to 2147483647, got 18446744073709551616"),
         ],
     )
     def test_config(self, changes: dict[str, Any], text: str) -> None:

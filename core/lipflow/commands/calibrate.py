@@ -33,11 +33,11 @@ class Calibrate:
     """Of the keypoints' noise and the samples."""
 
     def run(self) -> None:
+        config = CalibrationConfig(frames=self.frames, seed=self.seed)
         runs = [Run.open(folder) for given in self.runs for folder in run_folders(given)]
         there = (self.out / RESULTS).exists()
         results = read_results(self.out / RESULTS) if there else None  # refused before anything is judged
         frames = frames_of(runs, self.capture, FrameCounts(test=max(FrameCounts.test, self.frames)))
-        config = CalibrationConfig(frames=self.frames, seed=self.seed)
         judged = []
         for run in runs:
             steps = calibrate_run(run, frames[run.subject], config)

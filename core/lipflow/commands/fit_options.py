@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from lipflow.avatar import Avatar
-from lipflow.checks import InputError
+from lipflow.checks import InputError, check_seed
 from lipflow.fitting import FitConfig
 from lipflow.observations import FrontalObservation, Observation
 
@@ -46,8 +46,9 @@ class FitOptions:
         """What suits the observation, with what was asked for otherwise (None: nothing was).
 
         Raises:
-            InputError: for options that do not go together.
+            InputError: for options that do not go together, or a seed that is none.
         """
+        check_seed(self.seed)
         suits = FitConfig.for_observation(observation)
         config = suits if self.optimiser in (None, "lm") else FitConfig()  # with the iterations that images need
         if isinstance(observation, FrontalObservation) and observation.driven_by is None and avatar.driving is not None:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from lipflow import serial
 from lipflow.avatar import Avatar
-from lipflow.checks import InputError
+from lipflow.checks import InputError, check_seed
 from lipflow.evaluation.bootstrap import Sample, interval
 from lipflow.evaluation.codes import chunks
 from lipflow.evaluation.frames import EvaluationFrames, spread_over_expressions
@@ -65,6 +65,7 @@ class CalibrationConfig:
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise InputError("frames", expected="1 or more", got=self.frames)
+        check_seed(self.seed)
         if self.driving not in ("hmc", "kpt"):
             raise InputError("driving", expected="hmc or kpt", got=repr(self.driving))
 

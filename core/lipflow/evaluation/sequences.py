@@ -8,6 +8,7 @@ sequences: one search for all.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from lipflow.avatar import Avatar
 from lipflow.capture.packed import PackedCapture
-from lipflow.checks import InputError
+from lipflow.checks import InputError, check_seed
 from lipflow.evaluation.bootstrap import Sample, interval, paired
 from lipflow.fitting import FitConfig
 from lipflow.observations import KeypointObservation
@@ -63,8 +64,10 @@ class SequenceConfig:
 
     def __post_init__(self) -> None:
         for name in ("noise", "prior_weights"):
-            if min(getattr(self, name), default=0) <= 0:
-                raise InputError(name, expected="some numbers above 0", got=getattr(self, name) or "none")
+            given = getattr(self, name)
+            if not given or not all(0 < value < math.inf for value in given):
+                raise InputError(name, expected="some numbers above 0", got=given or "none")
+        check_seed(self.seed)
 
     def candidates(self) -> tuple[FitConfig, ...]:
         """The fits that every way's is chosen from."""
