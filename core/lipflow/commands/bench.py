@@ -13,6 +13,7 @@ from lipflow.bench import decoder, models, renderer
 from lipflow.bench.machine import measure_machine
 from lipflow.bench.timing import Measurement
 from lipflow.checks import InputError
+from lipflow.commands.output import check_output
 from lipflow.files import write_json
 from lipflow.training_start import provenance
 
@@ -29,6 +30,8 @@ class Bench:
     def run(self) -> None:
         if self.rounds < 1:
             raise InputError("--rounds", expected="1 or more", got=self.rounds)
+        if self.json is not None:
+            check_output(self.json.parent)
         machine = measure_machine(torch.device("cpu"))
         sys.stdout.write(
             f"{machine.device}: {machine.gemm_gflops:.0f} GFLOP/s in a float32 matrix product, "

@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from lipflow.commands.evaluate import frames_of, run_folders
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 from lipflow.evaluation.calibration import FILE, FORMAT, VERSION, CalibrationConfig, calibrate_run, entries
 from lipflow.evaluation.frames import FrameCounts
@@ -33,6 +34,7 @@ class Calibrate:
     """Of the keypoints' noise and the samples."""
 
     def run(self) -> None:
+        check_output(self.out)
         config = CalibrationConfig(frames=self.frames, seed=self.seed)
         runs = [Run.open(folder) for given in self.runs for folder in run_folders(given)]
         there = (self.out / RESULTS).exists()

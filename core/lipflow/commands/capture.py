@@ -11,6 +11,7 @@ import tyro
 from lipflow.capture.check import check_capture
 from lipflow.capture.synthetic.dome import SynthesisConfig, SynthesisProgress, synthesize
 from lipflow.checks import InputError
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 
 
@@ -34,6 +35,7 @@ class Synthesize:
     """Seed of the performance."""
 
     def run(self) -> None:
+        check_output(self.out)
         config = SynthesisConfig(self.subject, self.frames, self.cameras, self.size, self.texture, self.seed)
         last: list[SynthesisProgress] = []
 
@@ -59,6 +61,8 @@ class Check:
     """Folder for the pictures of some photos: the mesh over each, and its render beside it."""
 
     def run(self) -> None:
+        if self.out is not None:
+            check_output(self.out)
         report = check_capture(self.capture, self.out)
         sys.stdout.write("\n".join(report.lines()) + "\n")
         if report.problems:

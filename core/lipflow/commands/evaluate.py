@@ -12,6 +12,7 @@ import tyro
 
 from lipflow.capture import Capture, open_capture
 from lipflow.checks import InputError
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow, tell_skipped
 from lipflow.device import choose_device
 from lipflow.evaluation.calibration import kept_entries
@@ -56,6 +57,7 @@ class Evaluate:
     """Where the avatars decode and render."""
 
     def run(self) -> None:
+        check_output(self.out)
         if self.jobs < 1:
             raise InputError("--jobs", expected="1 or more", got=self.jobs)
         config = self._config()

@@ -16,6 +16,7 @@ from lipflow.avatar import Avatar
 from lipflow.camera import Camera
 from lipflow.checks import InputError
 from lipflow.commands.fit_options import FitOptions
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
@@ -110,6 +111,7 @@ class Fit(FitInput):
     """Also report.html: input, render, error, curves, figures and settings in one file."""
 
     def run(self) -> None:
+        check_output(self.out)
         avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.fitting.device))
         observation = self._observation(avatar)
         config = self.fitting.config(observation, avatar)

@@ -19,6 +19,7 @@ import tyro
 
 from lipflow.avatar import Avatar
 from lipflow.commands.fit_options import FitOptions
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
@@ -55,6 +56,7 @@ class FitSequence:
     fitting: tyro.conf.OmitArgPrefixes[FitOptions] = field(default_factory=FitOptions)
 
     def run(self) -> None:
+        check_output(self.out)
         file = find_avatar(self.avatar)
         avatar = Avatar.load(file).for_inference().to(choose_device(self.fitting.device))
         names = None if avatar.landmarks is None else avatar.landmarks.names

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from lipflow.checks import InputError
 from lipflow.commands.evaluate import Evaluate
+from lipflow.commands.output import check_output
 from lipflow.commands.train import packed_for
 from lipflow.runs import is_finished
 from lipflow.sweep import Cell, Failure, Sweep, SweepState, Workers, cluster, plan, processes
@@ -52,6 +53,7 @@ class SweepCommand:
     """Judge the finished runs afterwards, into OUT/report; `lipflow evaluate` has the options of that."""
 
     def run(self) -> None:
+        check_output(self.out)
         if self.jobs < 1:
             raise InputError("--jobs", expected="1 or more", got=self.jobs)
         given = {} if self.steps is None else {"steps": self.steps}

@@ -14,6 +14,7 @@ import tyro
 from lipflow.avatar import Avatar
 from lipflow.capture.packed import PackedCapture
 from lipflow.checks import InputError
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 from lipflow.commands.train import packed_for
 from lipflow.evaluation.runs import Run
@@ -47,6 +48,7 @@ class Temporal:
     """As the run was trained with, so that its pack is found again."""
 
     def run(self) -> None:
+        check_output(self.out)
         run = Run.open(self.run_folder)
         if run.preset is None:
             raise InputError(f"run {self.run_folder}", expected="the sizes of a preset", got="others")

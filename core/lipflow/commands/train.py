@@ -15,6 +15,7 @@ from lipflow.avatar import Avatar
 from lipflow.capture import open_capture
 from lipflow.capture.packed import PackedCapture, pack
 from lipflow.checks import InputError
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow, tell_skipped
 from lipflow.device import choose_device, describe_device
 from lipflow.distributed import joined
@@ -57,6 +58,7 @@ class Train:
     """Go on with the run in --out."""
 
     def run(self) -> None:
+        check_output(self.out)
         config = self._config()
         checkpoint = self.out / CHECKPOINT
         if checkpoint.exists() and not self.resume:

@@ -13,6 +13,7 @@ import torch
 
 from lipflow.avatar import Avatar
 from lipflow.commands.fit import FitInput
+from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 from lipflow.device import choose_device
 from lipflow.embedded import find_avatar
@@ -37,6 +38,7 @@ class Uncertainty(FitInput):
     """Also fit from so many starts, and gather what they find into modes."""
 
     def run(self) -> None:
+        check_output(self.out)
         avatar = Avatar.load(find_avatar(self.avatar)).for_inference().to(choose_device(self.fitting.device))
         observation = self._observation(avatar)
         config = self.fitting.config(observation, avatar)
