@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 from lipflow.cli import main
+from lipflow.commands import uncertainty
 from lipflow.identifiability import ProbeConfig
 from support.random_avatar import random_avatar, tiny_config
 
@@ -45,6 +48,25 @@ def test_everything_is_written(files, tmp_path, capsys):
     assert "directions seen" in capsys.readouterr().out
 
 
+def test_files_of_two_posteriors_never_stand_together(files, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    command = ["uncertainty", str(files[0]), "--keypoints", str(files[1]), "--iterations", "8", "--out", str(out)]
+    assert main([*command, "--samples", "16", "--starts", "2"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with monkeypatch.context() as stopped:
+        stopped.setattr(uncertainty, "probe", Mock(side_effect=KeyboardInterrupt))
+        assert main([*command, "--samples", "32"]) == 130
+    with monkeypatch.context() as full:
+        full.setattr(uncertainty, "write_json", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        assert main([*command, "--samples", "32"]) == 2
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert main([*command, "--samples", "32"]) == 0
+    assert {path.name for path in out.iterdir()} == {"posterior.npz", "probe.npz", "uncertainty.json"}
+
+
 def test_mistakes_are_one_line(files, tmp_path, capsys):
+    command = ["uncertainty", str(files[0]), "--keypoints", str(files[1]), "--out", str(tmp_path / "out")]
+    assert main([*command, "--starts", "-1"]) == 2
+    assert "--starts: expected 0 or more, got -1" in capsys.readouterr().err
     assert main(["uncertainty", str(files[0]), "--out", str(tmp_path / "out")]) == 2
     assert "expected one of --hmc, --keypoints, --frontal" in capsys.readouterr().err
