@@ -169,6 +169,30 @@ def test_options_that_do_not_apply_are_refused(
     assert not (tmp_path / "fit").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--variant", "dam-reg-kpt"), "--base: expected the trained dam avatar that dam-reg-kpt freezes, got none"),
+        (("--variant", "dam-reg-kpt", "--base", "nowhere"), "avatar nowhere: expected a file, got none there"),
+        (("--variant", "lip-kl-kpt", "--base", "dam"), "--base: expected none, since lip-kl-kpt freezes no avatar"),
+    ],
+)
+def test_what_a_run_starts_from_is_looked_at_before_a_capture_is_packed(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_capture_dir: Path,
+    options: tuple[str, ...],
+    says: str,
+) -> None:
+    capture = Path(shutil.copytree(tiny_capture_dir, tmp_path / "capture"))
+    status, _, error = run(capsys, "train", capture, "--out", tmp_path / "run", "--preset", "tiny", *options)
+    assert status == 2
+    assert error.startswith(f"lipflow: {says}")
+    assert len(error.splitlines()) == 1
+    assert not (capture / "packed").exists()
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("seed", ["-1", "18446744073709551616"])
 def test_a_seed_that_nothing_can_be_drawn_by_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, seed: str

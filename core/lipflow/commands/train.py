@@ -65,10 +65,10 @@ class Train:
             mend = "add --resume to go on with it, or choose another folder"
             raise InputError(f"run {self.out}", expected="a new folder", got="a run that has begun", mend=mend)
         is_finished(self.out, config)  # refuses another run's folder before anything is read
+        base = self._base()
         with joined(choose_device(self.device)) as (ranks, device):
             with ranks.first_first():
                 packed = packed_for(self.capture, self.preset, self.cameras_per_frame, quiet=not ranks.is_first)
-            base = None if self.base is None else Avatar.load(self.base)
             with claimed(self.out, steered=True) if ranks.is_first else nullcontext():
                 training = opened(self.out, config, packed, device, base, self._options(), ranks)
                 if ranks.is_first:
@@ -79,6 +79,17 @@ class Train:
             figures = ", ".join(f"{name} {value:.2f}" for name, value in (training.validation or {}).items())
             told = f"; {figures}" if figures else ""
             sys.stdout.write(f"{self.out / AVATAR}: step {training.step}, {training.seconds:.0f} s{told}\n")
+
+    def _base(self) -> Avatar | None:
+        """What the variant freezes."""
+        first = VARIANTS[self.variant].starts_from
+        if first is None and self.base is not None:
+            expected = f"none, since {self.variant} freezes no avatar"
+            raise InputError("--base", expected=expected, got=self.base, mend="leave it out")
+        if first is not None and self.base is None and not (self.out / CHECKPOINT).exists():
+            expected = f"the trained {first} avatar that {self.variant} freezes"
+            raise InputError("--base", expected=expected, got="none", mend=f"train {first} first")
+        return None if self.base is None else Avatar.load(self.base)
 
     def _options(self) -> dict[str, object]:
         """What the config does not tell, for whoever wants to go on with the run."""
