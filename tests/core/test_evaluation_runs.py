@@ -243,9 +243,12 @@ def test_the_command_refuses_what_makes_no_sense(
     given = ["evaluate", str(trained), "--capture", str(capture_dir), "--out", str(tmp_path / "report")]
     namesake = shutil.copytree(capture_dir, tmp_path / "elsewhere" / capture_dir.name)
     twice = ["--capture", str(capture_dir), str(namesake)]
-    for wrong in (["--tables", "1,x"], ["--tables", "9"], ["--jobs", "0"], ["--frames", "0"], twice):
+    small = ["--photo", "5", "9"]  # SSIM's window is mirrored at the picture's border
+    for wrong in (["--tables", "1,x"], ["--tables", "9"], ["--jobs", "0"], ["--frames", "0"], small, twice):
         assert main([*given, *wrong]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert main(["evaluate", *given[2:]]) == 2
+    assert capsys.readouterr().err == "lipflow: runs: expected at least one, got none\n"
     assert main(["evaluate", str(tmp_path), "--capture", str(capture_dir), "--out", str(tmp_path / "report")]) == 2
     assert not (tmp_path / "report").exists()
 

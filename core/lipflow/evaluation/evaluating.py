@@ -18,6 +18,7 @@ from lipflow.evaluation.codes import Codes, Judged
 from lipflow.evaluation.frames import EvaluationFrames, FrameCounts, Indices
 from lipflow.evaluation.impoverished import LEVELS, Means
 from lipflow.evaluation.judging import Figures, Record, judge, mean_psnr, write_records
+from lipflow.evaluation.metrics import SMALLEST
 from lipflow.evaluation.protocols import TABLES, Row, Table, rows_of
 from lipflow.evaluation.runs import Run
 from lipflow.evaluation.search import SPACES, Search, chosen_fit, search
@@ -51,6 +52,8 @@ class EvaluationConfig:
         for name, count in {**vars(self.counts), "impoverished_frames": self.impoverished_frames}.items():
             if count < 1:
                 raise InputError(f"{name} frames", expected="1 or more", got=count)
+        if self.photo is not None and min(self.photo) < SMALLEST:
+            raise InputError("photo size", expected=f"{SMALLEST} pixels a side or more", got=self.photo)
         if self.rungs is not None and (not self.rungs or min(self.rungs) < 1):
             raise InputError("rungs", expected="numbers of iterations", got=self.rungs)
 

@@ -39,7 +39,9 @@ class EvaluatedRuns:
 
 
 def check_runs(runs: Sequence[Run]) -> None:
-    """Raise InputError unless the runs can stand in one report: each once, all of the same sizes."""
+    """Raise InputError unless the runs can stand in one report: some, each once, all of the same sizes."""
+    if not runs:
+        raise InputError("runs", expected="at least one", got="none")
     seen: dict[tuple[str, str, int], Run] = {}
     for run in runs:
         cell = (run.subject, run.variant.name, run.seed)
@@ -50,7 +52,7 @@ def check_runs(runs: Sequence[Run]) -> None:
     sizes = {(run.config.sizes.texture, run.config.sizes.driver.size) for run in runs}
     if len(sizes) != 1:
         mend = "evaluate the runs of each preset by themselves"
-        raise InputError("runs", expected="models of one size", got=sorted(sizes) or "no runs", mend=mend)
+        raise InputError("runs", expected="models of one size", got=sorted(sizes), mend=mend)
 
 
 def evaluate_runs(

@@ -13,6 +13,7 @@ from lipflow.checks import check_shape
 from lipflow.colour import to_display
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels; Wang et al. 2004
+SMALLEST = SSIM_WINDOW // 2 + 1  # pixels a side of a picture: its border is mirrored within the window
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # data range 1
 
 
