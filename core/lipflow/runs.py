@@ -62,8 +62,8 @@ def is_finished(folder: Path, config: TrainConfig) -> bool:
     if finished or (folder / CHECKPOINT).is_file():
         begun = _config_of_avatar(folder) if finished else _config_of_record(folder)
         if begun != config:
-            mend = "give the options that it was begun with, or another folder"
-            raise InputError(f"run {folder}", expected="the options that it was begun with", got="others", mend=mend)
+            expected, mend = "the options that it was begun with", "give those, or another folder"
+            raise InputError(f"run {folder}", expected=expected, got=_apart(begun, config), mend=mend)
     return finished
 
 
@@ -209,6 +209,19 @@ def _config(body: object, path: Path) -> TrainConfig | None:
         return from_json(TrainConfig, body.get("config") if isinstance(body, dict) else None, what=f"{path}, config")
     except InputError:
         return None
+
+
+def _apart(begun: TrainConfig | None, config: TrainConfig) -> str:
+    """How a config differs from the one that a run was begun with."""
+    if begun is None:
+        return "others than those on record, which this version does not know"
+    told = []
+    for name, before in vars(begun).items():
+        now = getattr(config, name)
+        if now != before:
+            simple = isinstance(now, str | int | float | None)
+            told.append(f"{name} {now} instead of {before}" if simple else f"other {name}")
+    return ", ".join(told)
 
 
 def _show(snapshot: Snapshot, folder: Path) -> None:

@@ -135,7 +135,10 @@ def test_synthesize_check_train_and_resume(capsys: pytest.CaptureFixture[str], t
     assert "--resume" in error
     status, _, error = run(capsys, *train, "--resume", "--seed", "7")
     assert status == 2
-    assert "begun with" in error
+    assert "expected the options that it was begun with, got seed 7 instead of 0; give those, or another" in error
+    status, _, error = run(capsys, *train, "--resume", "--preset", "small")
+    assert status == 2
+    assert "got other sizes, batch 8 instead of 4, image_every 4 instead of 1;" in error
     assert run(capsys, *train, "--resume")[0] == 0
 
 
