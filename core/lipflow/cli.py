@@ -78,7 +78,7 @@ _WORDING = (
     (r"^Error parsing (\S+): could not convert string to float: (.*)", r"\1: expected a number, got \2"),
     (r"^Error parsing ", ""),
     (r"^invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)\.", r"\2: expected one of \3, got \1"),
-    (r"^Missing value for argument '(\S+)'\. Expected (.*) values?\.", r"\1: expected \2 of its values, got none"),
+    (r"^Missing value for argument '(\S+)'\. Expected (.*) values?\.", r"\1: expected \2 of its values, got fewer"),
     (r"^Missing from lipflow ?[a-z -]*: ", "missing "),
     (r"^Unrecognized options: ", "not understood: "),
 )

@@ -16,6 +16,7 @@ from lipflow.commands import doctor
 from lipflow.commands.doctor import Finding, examine
 from lipflow.commands.train import packed_for
 from lipflow.embedded import assets_folder
+from lipflow.variants import PRESETS
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -61,6 +62,7 @@ def test_a_mistake_is_one_line_and_status_2(
         (("fit", "a", "--out", "o", "--device", "gpu"), "--device: expected one of 'auto', 'cpu', 'cuda', got 'gpu'"),
         (("capture", "synthesize", "--out", "o", "--frames", "abc"), "--frames: expected a whole number, got 'abc'"),
         (("capture", "synthesize", "--out", "o", "--size", "9", "9", "9"), "not understood: 9"),
+        (("capture", "synthesize", "--out", "o", "--size", "9"), "--size: expected 2 of its values, got fewer"),
         (("train", "c", "--otu", "x"), "--out PATH"),
         (("fit", "a", "--out", "o", "--no-such-option"), "--no-such-option"),
         (("dance",), "dance"),
@@ -83,6 +85,16 @@ def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     status, said, error = run(capsys, "fit", "--help")
     assert (status, error) == (0, "")
     assert "--learning-rate" in said
+
+
+def test_help_tells_what_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (("train",), ("sweep",)):
+        said = " ".join(run(capsys, *command, "--help")[1].replace("│", " ").split())
+        assert all(f"{preset.steps} ({name})" in said for name, preset in PRESETS.items())
+    for command in (("sweep",), ("evaluate",), ("calibrate",), ("fit-sequence",)):
+        said = " ".join(run(capsys, *command, "--help")[1].replace("│", " ").split())
+        assert "(one or more)" in said
+        assert "(default: )" not in said
 
 
 def test_the_doctor_finds_what_the_tests_run_with() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from lipflow.commands.evaluate import frames_of, run_folders
+from lipflow.commands.evaluate import SOME, frames_of, run_folders
 from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
 from lipflow.evaluation.calibration import FILE, FORMAT, VERSION, CalibrationConfig, calibrate_run, entries
@@ -22,7 +23,7 @@ from lipflow.files import write_json
 class Calibrate:
     """Judge runs' posteriors on held-out expressions; writes calibration.json, and into results.json beside it."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], SOME]]
     """Folders that `lipflow train` wrote, or folders that hold such."""
     capture: tuple[Path, ...]
     """The captures that the runs were trained on."""

@@ -28,7 +28,7 @@ class Synthesize:
     cameras: int = 12
     """Dome cameras, around the front of the head."""
     size: tuple[int, int] = (384, 256)
-    """Height and width of a photo."""
+    """Height and width of a photo, pixels."""
     texture: int = 256
     """Texels a side of the unwrapped textures."""
     seed: int = 0

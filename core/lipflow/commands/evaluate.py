@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -26,19 +26,21 @@ from lipflow.evaluation.tables import all_records, results
 from lipflow.files import write_json
 from lipflow.runs import AVATAR, RECORD
 
+SOME = tyro.conf.arg(help_behavior_hint="(one or more)")
+
 
 @dataclass(frozen=True)
 class Evaluate:
     """Judge runs on held-out expressions as Tables 1–5 do; writes frames.csv, results.json and report.html."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], SOME]]
     """Folders that `lipflow train` wrote, or folders that hold such."""
     capture: tuple[Path, ...]
     """The captures that the runs were trained on."""
     out: Path
     """Folder to write."""
     tables: str = "1,2,3,4,5"
-    """Which of them."""
+    """Which of them, with commas between."""
     frames: int = 24
     """Test frames, spread over the held-out expressions."""
     validation_frames: int = 8
@@ -48,7 +50,7 @@ class Evaluate:
     impoverished_frames: int = 12
     """Test frames for that."""
     rungs: str | None = None
-    """Iterations of the rungs of the search for fits to images, as in 15,30,60; the last is the longest fit."""
+    """Iterations at the rungs of the search for image fits, the last the longest fit's; the default is 15,30,60."""
     photo: tuple[int, int] | None = None
     """Height and width at which photographs are compared; the default is the preset's."""
     jobs: int = 1

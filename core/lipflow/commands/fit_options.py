@@ -19,13 +19,13 @@ class FitOptions:
     """lm: Levenberg–Marquardt, for keypoints. lbfgs: for everything. adam: for everything; under a learned prior it
     needs about three times as many iterations. The default suits what is given: lm for keypoints, lbfgs for images."""
     iterations: int | None = None
-    """At most so many; the default suits the observation."""
+    """At most so many; the default is 20 for lm, 150 otherwise."""
     learning_rate: float | None = None
     """Adam's first step, in units of the code (of the whitened code with --space u); the default is 0.1."""
     prior: Literal["avatar", "standard-normal"] | None = None
     """avatar: its own prior. standard-normal: N(0, I). The default is its own where something given here drives it."""
     prior_weight: float | None = None
-    """λ, the weight of −log p; 1 is the posterior under the stated noise."""
+    """λ, the weight of −log p; 1, the default, is the posterior under the stated noise."""
     likelihood: bool = True
     """Whether the prior's likelihood counts; without it only the start knows of the prior."""
     space: Literal["z", "u"] = FitConfig.space

@@ -11,13 +11,14 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import tyro
 
 from lipflow.avatar import Avatar
+from lipflow.commands.evaluate import SOME
 from lipflow.commands.fit_options import FitOptions
 from lipflow.commands.output import check_output
 from lipflow.commands.progress import follow
@@ -46,7 +47,7 @@ class FitSequence:
 
     avatar: tyro.conf.Positional[str]
     """An embedded avatar's name, or a file that training wrote."""
-    sequence: tyro.conf.Positional[tuple[Path, ...]]
+    sequence: tyro.conf.Positional[Annotated[tuple[Path, ...], SOME]]
     """A folder with mouth, left, right; a video of the three cameras beside each other, or three videos; keypoints in
     time (CSV, NPZ); photographs (a folder or a video) and their camera (JSON)."""
     out: Path

@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from tqdm import tqdm
 
 from lipflow.checks import InputError
-from lipflow.commands.evaluate import Evaluate
+from lipflow.commands.evaluate import SOME, Evaluate
 from lipflow.commands.output import check_output
-from lipflow.commands.train import packed_for
+from lipflow.commands.train import of_presets, packed_for
 from lipflow.runs import is_finished
 from lipflow.sweep import Cell, Failure, Sweep, SweepState, Workers, cluster, plan, processes
 
@@ -28,7 +28,7 @@ class SweepCommand:
     Finished runs are left as they are, interrupted ones go on, failed ones are tried once more.
     """
 
-    captures: tyro.conf.Positional[tuple[Path, ...]]
+    captures: tyro.conf.Positional[Annotated[tuple[Path, ...], SOME]]
     """Folders of captures, one a subject."""
     out: Path
     """Folder of all runs."""
@@ -38,8 +38,7 @@ class SweepCommand:
     """Seeds of each variant on each capture."""
     preset: Literal["studio", "paper", "small", "tiny"] = "studio"
     """Sizes of the model and of what it is trained on."""
-    steps: int | None = None
-    """Instead of the preset's."""
+    steps: Annotated[int | None, tyro.conf.arg(help=of_presets("steps"))] = None
     cameras_per_frame: int = 3
     """Dome cameras that each frame is packed with, in turn."""
     jobs: int = 2

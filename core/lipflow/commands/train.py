@@ -6,7 +6,7 @@ import sys
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from tqdm import tqdm
@@ -26,6 +26,11 @@ from lipflow.training_config import TrainConfig
 from lipflow.variants import PRESETS, VARIANTS
 
 
+def of_presets(name: str) -> str:
+    """What an option's help says of a number that each preset has of its own."""
+    return f"Instead of the preset's: {', '.join(f'{getattr(p, name)} ({key})' for key, p in PRESETS.items())}."
+
+
 @dataclass(frozen=True)
 class Train:
     """Train one variant on a capture; writes avatar.safetensors, checkpoints and TensorBoard scalars into --out."""
@@ -42,12 +47,11 @@ class Train:
     """The trained dam avatar that dam-reg-* freezes."""
     seed: int = 0
     """Of the weights, the noise and the order of the frames."""
-    steps: int | None = None
-    """Instead of the preset's."""
-    batch: int | None = None
-    """Instead of the preset's."""
-    learning_rate: float | None = None
-    """Instead of the preset's."""
+    steps: Annotated[int | None, tyro.conf.arg(help=of_presets("steps"))] = None
+    batch: Annotated[int | None, tyro.conf.arg(help=f"Frames a step. {of_presets('batch')}")] = None
+    learning_rate: Annotated[
+        float | None, tyro.conf.arg(help=f"Adam's, at its peak. {of_presets('learning_rate')}")
+    ] = None
     keypoint_noise: float | None = None
     """Instead of 0.001: standard deviation added to the keypoints that drive it, over the image's width and height."""
     cameras_per_frame: int = 3
