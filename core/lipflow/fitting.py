@@ -185,20 +185,21 @@ def make_problem(avatar: Avatar, observation: Observation, config: FitConfig) ->
     if config.prior == "standard-normal":
         prior = StandardNormal(PriorConfig(latent=avatar.config.latent))
     else:
-        context = _context(avatar, observation)
+        context = _context(avatar, observation, mend="choose the prior standard-normal")
     weight = config.prior_weight if config.likelihood else 0.0
     return Problem(avatar, observation, prior, context, weight, config.space, smooth=config.edges == "smooth")
 
 
-def _context(avatar: Avatar, observation: Observation) -> Tensor | None:
-    """What conditions the avatar's own prior, [1, C]; None for a prior that nothing conditions."""
+def _context(avatar: Avatar, observation: Observation, *, mend: str) -> Tensor | None:
+    """What conditions the avatar's own prior, [1, C]; None for a prior that nothing conditions. ``mend`` says how to
+    do without it."""
     if not avatar.prior.conditional or avatar.driving is None:
         return None
     driving = observation.driving(avatar.driving)
     if driving is None:
         names = {"hmc": "headset images", "kpt": "keypoints"}
         expected = f"{names[avatar.driving]}, which drive this avatar's prior"
-        mend = "give them, take another avatar, or choose the prior standard-normal"
+        mend = f"give them, take another avatar, or {mend}"
         raise InputError("observation", expected=expected, got=type(observation).__name__, mend=mend)
     with torch.no_grad():
         return avatar.context(driving)
@@ -221,7 +222,8 @@ def _start(problem: Problem, config: FitConfig, z0: npt.NDArray[np.float32] | Te
             return problem.prior.sample(problem.context, 1, generator=generator)[0, 0]
         if config.start == "encoder":
             own = problem.avatar.prior
-            return own.start(_context(problem.avatar, problem.observation))[0].to(device, problem.mu.dtype)
+            context = _context(problem.avatar, problem.observation, mend="choose another start")
+            return own.start(context)[0].to(device, problem.mu.dtype)
         return problem.prior.start(problem.context)[0]
 
 

@@ -137,6 +137,7 @@ class TestHowItIsFitted:
         [
             (["--hmc", "m.png", "l.png", "r.png"], "expected --keypoints beside it, which drives this avatar's prior"),
             (["--prior", "avatar"], "expected keypoints, which drive this avatar's prior"),
+            (["--start", "encoder"], "give them, take another avatar, or choose another start"),
             (["--optimiser", "lm"], "choose L-BFGS or Adam"),
         ],
     )
