@@ -12,6 +12,7 @@ import torch
 
 from lipflow.avatar import Avatar
 from lipflow.camera import Camera
+from lipflow.checks import InputError
 from lipflow.evaluation.batch_fit import HeadsetImages, Photographs, fit_batch
 from lipflow.fitting import FitConfig, fit
 from lipflow.observations import Comparison, FrontalObservation, HmcObservation, Observation, render_views
@@ -60,6 +61,21 @@ def test_headset_fits_are_those_of_single_frames(avatar: Avatar, headset: Headse
         assert float(together.energy[k]) == pytest.approx(alone.energy, rel=1e-3, abs=1e-2)
         torch.testing.assert_close(together.z[k], torch.from_numpy(alone.z), rtol=0.01, atol=0.01)
         assert int(together.iterations[k]) == alone.iteration == config.iterations
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (replace(SHORT, start="sample"), "expected prior or encoder or zero, got sample"),
+        (replace(SHORT, optimiser="lm"), "expected lbfgs or adam, got lm"),
+    ],
+)
+def test_what_only_single_fits_can_is_refused(
+    avatar: Avatar, headset: HeadsetImages, config: FitConfig, says: str
+) -> None:
+    driving = headset.images if avatar.driving == "hmc" else None
+    with pytest.raises(InputError, match=says):
+        fit_batch(avatar, headset, driving, COUNT, config)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,10 +83,11 @@ def fit_batch(avatar: Avatar, images: Images, driving: Tensor | None, count: int
     """Fit a code to each of ``count`` frames under the prior that its driving signal [B, ...] conditions.
 
     Raises:
-        InputError: for an optimiser that is not for images, or a start whose energy is not finite.
+        InputError: for an optimiser that is not for images, a start that is drawn, or one whose energy is not finite.
     """
-    if config.optimiser not in _SOLVERS:
-        raise InputError("fits to images", expected=" or ".join(_SOLVERS), got=config.optimiser)
+    for choice, known in ((config.optimiser, tuple(_SOLVERS)), (config.start, _STARTS)):
+        if choice not in known:
+            raise InputError("fits to images", expected=" or ".join(known), got=choice)
     posterior = _Posterior(avatar, images, driving, count, config)
     solver = _SOLVERS[config.optimiser](posterior, posterior.start(config.start, driving), config)
     if not torch.isfinite(solver.best_energy).all():
@@ -255,4 +256,5 @@ def _on_the_host(posterior: _Posterior, like: Tensor, unknown: Array, rows: Inde
     return energy.cpu().numpy(), gradient.cpu().numpy()
 
 
+_STARTS = ("prior", "encoder", "zero")
 _SOLVERS: dict[str, type[_BatchAdam] | type[_BatchLbfgs]] = {"lbfgs": _BatchLbfgs, "adam": _BatchAdam}
