@@ -34,7 +34,7 @@ from support.screen import VirtualScreen
 
 PATIENCE_S = 300  # other work may keep the machine busy; nothing that is waited for takes a minute of its own
 PATIENCE_MS = 1000 * PATIENCE_S
-ENDLESS = {"optimiser": "adam", "iterations": 100_000, "learning_rate": 1e-5, "tolerance": 0.0}  # of a fit that goes on
+ENDLESS = {"optimiser": "adam", "iterations": 100_000, "learning_rate": 1e-3, "tolerance": 0.0}  # of a fit that goes on
 
 
 @pytest.fixture(scope="session", autouse=True)
