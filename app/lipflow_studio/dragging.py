@@ -30,7 +30,7 @@ class DraggedKeypoints(KeypointObservation):
     would answer with a face that is none (measured on the embedded avatar: the lower lip pulled down by 35 pixels
     ends at log p = −312 nats this way, at −1043 the other).
 
-    A hand may ask for what no face does; the code stays where the decoder can be believed (``Reach``).
+    A hand may ask for what no face does; the face stays where the decoder can be believed (``Reach``).
     """
 
     pinned: Tensor = field(default_factory=lambda: torch.zeros(LANDMARK_COUNT, dtype=torch.bool))  # [136]
@@ -42,16 +42,17 @@ class DraggedKeypoints(KeypointObservation):
         return shown if shown is None or self.seen is None else self.seen[None]
 
     def against(self, avatar: Avatar, before: Against | None = None) -> Against:
-        known = before if isinstance(before, WithinReach) and before.avatar is avatar else None
-        inner = super().against(avatar, before.inner if isinstance(before, WithinReach) else before)
+        known = before if isinstance(before, WithinReach) and before.inner.view.avatar is avatar else None
+        inner = self.landmarks_against(avatar, before.inner if isinstance(before, WithinReach) else before)
         reach = self._reach(avatar) if known is None else known.reach
-        return inner if reach is None else WithinReach(inner, reach, avatar)
+        return inner if reach is None else WithinReach(inner, reach)
 
     def compare(self, avatar: Avatar, z: Tensor) -> Comparison:
         comparison, reach = super().compare(avatar, z), self._reach(avatar)
         if reach is None:
             return comparison
-        return replace(comparison, energy=comparison.energy + 0.5 * reach.residual(z).square())
+        beyond = reach.residual(avatar.decoder.mesh_coefficients(z))
+        return replace(comparison, energy=comparison.energy + 0.5 * beyond.square())
 
     def following(self, projected: Tensor) -> DraggedKeypoints:
         """The same, with the followers seen where the face [136, 2] has them now."""
@@ -69,9 +70,9 @@ class DraggedKeypoints(KeypointObservation):
         return bool(moved < AT_REST)
 
     def _reach(self, avatar: Avatar) -> Reach | None:
-        """How far codes may go: as the training frames' spread, where keypoints drive the prior."""
+        """How far faces may go, worked out once an avatar."""
         if avatar not in self.reaches:
-            self.reaches[avatar] = Reach.of(avatar, as_they_spread=avatar.driving == "kpt")
+            self.reaches[avatar] = Reach.of(avatar)
         return self.reaches[avatar]
 
 

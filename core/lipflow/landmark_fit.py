@@ -73,6 +73,7 @@ class KeypointDifference:
         if view.coefficients is not None:
             weight, bias = view.coefficients
             features = weight @ features + bias
+        self.coefficients: Array = features  # [R], what the mesh head takes
         weight, bias = view.head
         seen = (weight @ features + bias).reshape(-1, 3)
         self._depth = seen[:, 2:]  # [L, 1] mm

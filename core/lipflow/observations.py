@@ -172,6 +172,10 @@ class KeypointObservation(Observation):
         return Comparison(0.5 * residual.square().sum((-1, -2)), shown)
 
     def against(self, avatar: Avatar, before: Against | None = None) -> Against:
+        return self.landmarks_against(avatar, before)
+
+    def landmarks_against(self, avatar: Avatar, before: Against | None = None) -> KeypointsAgainst:
+        """What ``against`` gives, by its own name: what bounds a face asks for its mesh coefficients, too."""
         view = before.view if isinstance(before, KeypointsAgainst) else None
         if view is None or view.avatar is not avatar or view.camera is not self.camera:
             view = LandmarkView.of(avatar, self.camera)

@@ -1,13 +1,16 @@
-"""The bound on codes: nothing inside, a spring outside, and a derivative that is its own."""
+"""The bound on faces: nothing inside, a spring outside, and a derivative that is its own."""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import pytest
 import torch
 
+from lipflow.avatar import Avatar
 from lipflow.observations import KeypointObservation
-from lipflow.reach import MARGIN, STIFFNESS, Reach, WithinReach
+from lipflow.reach import FLOOR, MARGIN, STIFFNESS, Reach, WithinReach
 from support.random_avatar import random_avatar, tiny_config
 
 
@@ -19,51 +22,70 @@ def avatar():
     return made
 
 
-def test_it_is_as_far_as_the_training_codes_with_a_margin(avatar) -> None:
-    reach, codes = Reach.of(avatar), avatar.samples_z
-    assert reach.centre == pytest.approx(codes.mean(0).numpy(), abs=1e-6)
-    assert reach.radius == pytest.approx(MARGIN * float((codes - codes.mean(0)).norm(dim=1).max()), rel=1e-5)
-    assert (reach.residual(codes) == 0).all()
-    beyond = torch.from_numpy(reach.centre) + torch.eye(avatar.config.latent)[:1] * 1.5 * reach.radius
+def faces(avatar: Avatar, z: torch.Tensor) -> torch.Tensor:
+    """Codes [B, Z] -> mesh coefficients [B, R], float64."""
+    return avatar.decoder.mesh_coefficients(z).detach().double()
+
+
+def test_it_is_as_far_as_the_training_faces_with_a_margin(avatar) -> None:
+    reach, trained = Reach.of(avatar), faces(avatar, avatar.samples_z)
+    assert reach.centre == pytest.approx(trained.mean(0).numpy(), abs=1e-6)
+    distances = ((trained - trained.mean(0)) @ torch.from_numpy(reach.metric).double().T).norm(dim=1)
+    assert reach.radius == pytest.approx(MARGIN * float(distances.max()), rel=1e-5)
+    assert (reach.residual(trained) == 0).all()
+    way = trained[distances.argmax()] - trained.mean(0)
+    beyond = trained.mean(0) + 1.5 * MARGIN * way[None]
     assert float(reach.residual(beyond)) == pytest.approx(0.5 * STIFFNESS, rel=1e-4)
     avatar_without = random_avatar(tiny_config("gaussian", "kpt"))
     assert Reach.of(avatar_without) is None
 
 
-def test_as_they_spread_it_is_narrow_where_they_hardly_differ(avatar) -> None:
-    flat = random_avatar(tiny_config("gaussian", "kpt")).double().for_inference()
-    codes = avatar.samples_z * torch.linspace(3.0, 0.0, avatar.config.latent).double()
-    flat.set_samples(codes, codes, ("a",) * 9)
-    reach, ball = Reach.of(flat, as_they_spread=True), Reach.of(flat)
-    away = codes - codes.mean(0)
-    spread = torch.cov(away.T) + away.square().sum() / 8 / len(away.T) * torch.eye(len(away.T)).double()
+def test_it_is_narrow_where_the_meshes_hardly_differ_whatever_the_codes_do(avatar) -> None:
+    """Distances are those of meshes in the inverse of their covariance, with the floor's share in every direction."""
+    reach, codes = Reach.of(avatar), avatar.samples_z
+    weight = avatar.decoder.head.effective_weight().detach()
+    to_basis = torch.linalg.qr(weight).R  # [R, R] coefficients -> orthonormal directions of the mesh
+    meshes = faces(avatar, codes) @ to_basis.T
+    covariance = torch.cov(meshes.T)
+    spread = covariance + FLOOR * covariance.diagonal().mean() * torch.eye(len(covariance)).double()
+    other = torch.randn(5, avatar.config.latent, generator=torch.Generator().manual_seed(4)).double() * 20.0
+    away = faces(avatar, other) @ to_basis.T - meshes.mean(0)
     distance = (away @ torch.linalg.inv(spread) * away).sum(-1).sqrt()
-    assert reach.radius == pytest.approx(MARGIN * float(distance.max()), rel=1e-5)
-    assert (reach.residual(codes) == 0).all()
-    ways = torch.from_numpy(reach.centre) + torch.eye(len(away.T))[[0, -1]] * 0.9 * ball.radius
-    assert (ball.residual(ways) == 0).all()
-    wide, narrow = reach.share_beyond(ways)
-    assert narrow > wide + 0.2
+    assert reach.share_beyond(faces(avatar, other)).tolist() == pytest.approx(
+        (distance / reach.radius - 1).clamp_min(0).tolist(), rel=1e-4
+    )
+    assert (distance > reach.radius).any()
 
 
-@pytest.mark.parametrize("as_they_spread", [False, True], ids=["ball", "ellipsoid"])
-@pytest.mark.parametrize("factor", [0.5, 3.0], ids=["inside", "outside"])
-def test_residuals_and_jacobian(avatar, factor: float, as_they_spread: bool) -> None:
-    reach = Reach.of(avatar, as_they_spread=as_they_spread)
+def test_codes_may_go_where_the_mesh_does_not_see_them(avatar) -> None:
+    """A code far outside all training codes is within reach if its face is one of theirs."""
+    silent = copy.deepcopy(avatar)
+    with torch.no_grad():
+        silent.decoder.code.weight[:, 0] = 0.0
+    far = silent.samples_z.clone()
+    far[:, 0] += 1e4
+    assert (Reach.of(silent).share_beyond(faces(silent, far)) == 0).all()
+
+
+@pytest.mark.parametrize("factor", [0.5, 30.0], ids=["inside", "outside"])
+def test_residuals_and_jacobian(avatar, factor: float) -> None:
+    reach = Reach.of(avatar)
     points = torch.rand(136, 2, generator=torch.Generator().manual_seed(1)).double()
     observation = KeypointObservation(points, avatar.keypoint_camera, torch.ones(136).double())
     inner = observation.against(avatar)
-    against = WithinReach(inner, reach, avatar)
-    way = np.random.default_rng(0).normal(size=avatar.config.latent)
-    z = reach.centre + factor * reach.radius * way / np.linalg.norm(reach.metric @ way)
+    against = WithinReach(inner, reach)
+    z = factor * avatar.samples_z[0].numpy()
     difference = against(z)
+    share = reach.share_beyond(faces(avatar, torch.from_numpy(z)[None]))
+    assert (share > 1) == (factor > 1)
     assert difference.residual[:-1] == pytest.approx(inner(z).residual)
-    assert difference.residual[-1] == pytest.approx(float(reach.residual(torch.from_numpy(z)[None])), rel=1e-6)
+    assert difference.residual[-1] == pytest.approx(STIFFNESS * float(share), rel=1e-6)
     by_feature, features = difference.factors()
     jacobian = by_feature @ features
     step = 1e-6
     numeric = np.stack(
         [(against(z + step * e).residual - against(z - step * e).residual) / (2 * step) for e in np.eye(len(z))], axis=1
     )
+    assert np.linalg.norm((jacobian - numeric)[-1]) <= 1e-5 * max(np.linalg.norm(numeric[-1]), 1.0)
     assert np.linalg.norm(jacobian - numeric) <= 1e-5 * np.linalg.norm(numeric)
     assert set(difference.shown) == set(inner(z).shown)

@@ -167,8 +167,9 @@ class Fit(FitInput):
 def _doubts(avatar: Avatar, observation: Observation, config: FitConfig, state: FitState) -> Iterator[str]:
     """What makes a fit hard to believe."""
     reach = Reach.of(avatar)
-    if reach is not None and (beyond := reach.share_beyond(torch.from_numpy(state.z)[None]).item()) > 0:
-        yield f"the code lies {1 + beyond:.1f} times as far out as any training frame's"
+    coefficients = avatar.decoder.mesh_coefficients(torch.from_numpy(state.z)[None])
+    if reach is not None and (beyond := reach.share_beyond(coefficients).item()) > 0:
+        yield f"the face lies {1 + beyond:.1f} times as far out as any training frame's"
     if isinstance(observation, KeypointObservation):
         if config.prior == "avatar" and avatar.driving == "kpt" and _is_elsewhere(avatar, observation.camera):
             yield "the prior knows keypoints under another camera (--prior standard-normal does without it)"
