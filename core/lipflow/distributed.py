@@ -8,6 +8,7 @@ texture terms are means over the pixels that are seen, of which each process has
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -151,6 +152,9 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
             got = f"{torch.cuda.device_count()} GPUs"
             raise InputError("torchrun", expected="a GPU for each process", got=got, mend="use --device cpu")
         torch.cuda.set_device(device)
+    # torch's optimisers import it; it keeps what is the default group by then, which would outlive its destruction and
+    # let threads run on into the interpreter's end, where they can abort the process.
+    importlib.import_module("torch.distributed.nn")
     torch.distributed.init_process_group(BACKENDS[device.type], timeout=_PATIENCE)
     try:
         yield Ranks(torch.distributed.get_rank(), count), device

@@ -29,6 +29,18 @@ from support.tiny_capture import write_tiny_capture
 STEPS, BATCH = 20, 5  # rows 2 and 3
 
 
+# Trains as the command does, and says which of the processes' threads of communication are left at its end.
+TRAINED = """
+import sys
+from pathlib import Path
+from lipflow.cli import main
+code = main()
+threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+print("left:", [name for name in threads if "gloo" in name], file=sys.stderr)
+sys.exit(code)
+"""
+
+
 @dataclass(frozen=True)
 class Unconnected(Ranks):
     """One of several processes whose others are looked at one after the other."""
@@ -92,8 +104,10 @@ def on_two(program: list[str], capture: Path, out: Path, *more: str) -> subproce
 def two(capture: Path, packed: PackedCapture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two processes that nothing disturbed."""
     out = tmp_path_factory.mktemp("together") / "two"
-    done = on_two(["-m", "lipflow.cli"], capture, out)
+    (out.parent / "trained.py").write_text(TRAINED)
+    done = on_two([str(out.parent / "trained.py")], capture, out)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("left: []") == 2, done.stderr  # one that is left can abort the process as it ends
     assert done.stdout.count(AVATAR) == 1  # one of them speaks
     assert "2 processes" in done.stderr
     return out
