@@ -297,6 +297,15 @@ def test_the_markdown_table_says_what_results_say() -> None:
     assert {line.count("|") for line in lines if line.startswith("|")} == {7}
 
 
+def test_no_two_tables_of_a_readme_have_one_name() -> None:
+    """Table 1 is made with headset images and again with keypoints."""
+    results = example_results(tables=(1, 3))
+    results["tables"].append({**results["tables"][0], "driving": "kpt"})
+    names = [line for line in markdown_table(results).splitlines() if line.startswith("**Table")]
+    assert len(names) == 3
+    assert len(set(names)) == 3
+
+
 def test_the_command_lays_out_anew_and_fills_a_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = _small(example_results(tables=(2, 3)))
     (tmp_path / "results.json").write_text(json.dumps(results))

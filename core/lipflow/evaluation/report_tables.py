@@ -38,7 +38,7 @@ def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:
         if tables is not None and table["number"] not in tables:
             continue
         reference = next((row["title"] for row in table["rows"] if row["reference"]), "the reference")
-        lines += [f"**Table {table['number']}. {table['title']}**", ""]
+        lines += [f"**{name_of(table)}. {table['title']}**", ""]
         lines += [
             f"| | PSNR (dB) ↑ | SSIM ↑ | Geom (mm) ↓ | PSNR minus {reference} (dB) | |",
             "|---|---|---|---|---|---|",
@@ -51,6 +51,11 @@ def markdown_table(results: Json, tables: Sequence[int] | None = None) -> str:
             lines.append("| " + " | ".join([f"{row['title']} ({method_of(row)})", *cells]) + " |")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def name_of(table: Json) -> str:
+    """A table's number, and what drives its priors: some are made with headset images and again with keypoints."""
+    return f"Table {table['number']}" + (f" ({table['driving'].upper()})" if table["driving"] else "")
 
 
 def method_of(row: Json) -> str:
