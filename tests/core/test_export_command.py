@@ -85,6 +85,14 @@ def test_keypoints_that_no_face_has_are_told(tmp_path, given, capsys):
     assert f"the fitted keypoints are {error:.0f} px from those given" in said
 
 
+def test_keypoints_without_any_weight_are_told(tmp_path, given, capsys):
+    points = json.loads((tmp_path / "points.json").read_text())
+    points = points["keypoints"] if isinstance(points, dict) else points
+    (tmp_path / "points.json").write_text(json.dumps({"keypoints": points, "weights": [0.0] * 136}))
+    assert main(["fit", *given, "--out", str(tmp_path / "out")]) == 0
+    assert "all keypoints have weight 0" in capsys.readouterr().err
+
+
 class TestHowItIsFitted:
     @staticmethod
     def started(out, *arguments) -> np.ndarray:

@@ -167,7 +167,7 @@ class Fit(FitInput):
 def _doubts(avatar: Avatar, observation: Observation, config: FitConfig, state: FitState) -> Iterator[str]:
     """What makes a fit hard to believe."""
     reach = Reach.of(avatar)
-    coefficients = avatar.decoder.mesh_coefficients(torch.from_numpy(state.z)[None])
+    coefficients = avatar.decoder.mesh_coefficients(torch.from_numpy(state.z)[None].to(avatar.vertex_mean))
     if reach is not None and (beyond := reach.share_beyond(coefficients).item()) > 0:
         yield f"the face lies {1 + beyond:.1f} times as far out as any training frame's"
     if isinstance(observation, KeypointObservation):
@@ -175,6 +175,8 @@ def _doubts(avatar: Avatar, observation: Observation, config: FitConfig, state: 
             yield "the prior knows keypoints under another camera (--prior standard-normal does without it)"
         counted = observation.weights.cpu().numpy() > 0
         error = keypoint_errors(state, observation)[counted].mean() if counted.any() else 0.0
+        if not counted.any():
+            yield "all keypoints have weight 0, which leaves what the prior makes of them"
         if not error < _FAR * observation.camera.size[0]:
             yield f"the fitted keypoints are {error:.0f} px from those given on average"
 
