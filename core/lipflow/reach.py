@@ -2,7 +2,7 @@
 
 A prior is conditional: shown keypoints that no face has, it may well hold a code likely that no face has either, and
 the decoder answers with torn meshes (measured on the embedded avatar: a keypoint of the nose that is dragged down by
-58 pixels ends at fourteen times the norm of any training frame's code). Within the reach, nothing changes.
+58 pixels ends at fourteen times the norm of any training frame's code). Well within the reach, nothing changes.
 
 Faces are what is measured, by the mesh head's coefficients, not codes: few directions of a code do much to a mesh, so
 there is room for torn faces among codes as small as the training frames', while a code under N(0, I) differs from
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from lipflow.avatar import Avatar
 from lipflow.landmark_fit import KeypointDifference, KeypointsAgainst
@@ -25,7 +27,8 @@ Array = npt.NDArray[np.floating]
 
 MARGIN = 1.1  # of the training faces' largest distance from their mean
 FLOOR = 0.03  # variance of the mesh in every direction, as a share of its mean: a torn face moves where no frame did
-STIFFNESS = 700.0  # the residual, in units of σ, of a face that is twice as far from the mean
+STIFFNESS = 700.0  # the residual, in units of σ, of a face that is twice as far out
+SOFTNESS = 0.02  # of the radius, over which the spring sets in: a step sees that it is near, and follows the bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +58,17 @@ class Reach:
         return Reach(faces.mean(0).float().numpy(), metric.float().numpy(), radius)
 
     def residual(self, coefficients: Tensor) -> Tensor:
-        """Of mesh coefficients [B, R] -> [B]: STIFFNESS times the share of the radius by which they are outside."""
-        return STIFFNESS * self.share_beyond(coefficients)
+        """Of mesh coefficients [B, R] -> [B]: STIFFNESS times the share of the radius by which they are outside, which
+        sets in softly."""
+        return STIFFNESS * softplus(self._distance(coefficients) / self.radius - 1.0, 1.0 / SOFTNESS)
 
     def share_beyond(self, coefficients: Tensor) -> Tensor:
         """By which share of the radius mesh coefficients [B, R] are outside, [B]; 0 inside."""
+        return (self._distance(coefficients) / self.radius - 1.0).clamp_min(0.0)
+
+    def _distance(self, coefficients: Tensor) -> Tensor:
         centre, metric = (torch.from_numpy(array).to(coefficients) for array in (self.centre, self.metric))
-        distance = ((coefficients - centre) @ metric.T).norm(dim=-1)
-        return (distance / self.radius - 1.0).clamp_min(0.0)
+        return ((coefficients - centre) @ metric.T).norm(dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +87,11 @@ class _WithinReach:
         self._inner = inner
         away = reach.metric @ (inner.coefficients - reach.centre)
         distance = float(np.linalg.norm(away))
-        slope = STIFFNESS / reach.radius
-        outward = slope * (reach.metric.T @ away) / max(distance, 1e-12)
-        self._by_coefficient = outward if distance > reach.radius else np.zeros_like(outward)  # [R]
-        beyond = np.asarray([slope * max(distance - reach.radius, 0.0)], inner.residual.dtype)
-        self.residual: Array = np.concatenate([inner.residual, beyond])
+        beyond = (distance / reach.radius - 1.0) / SOFTNESS
+        slope = STIFFNESS / reach.radius * expit(beyond)
+        self._by_coefficient = slope * (reach.metric.T @ away) / max(distance, 1e-12)  # [R]
+        spring = np.asarray([STIFFNESS * SOFTNESS * np.logaddexp(0.0, beyond)], inner.residual.dtype)
+        self.residual: Array = np.concatenate([inner.residual, spring])
 
     @property
     def shown(self) -> dict[str, Array]:

@@ -32,7 +32,8 @@ def test_it_is_as_far_as_the_training_faces_with_a_margin(avatar) -> None:
     assert reach.centre == pytest.approx(trained.mean(0).numpy(), abs=1e-6)
     distances = ((trained - trained.mean(0)) @ torch.from_numpy(reach.metric).double().T).norm(dim=1)
     assert reach.radius == pytest.approx(MARGIN * float(distances.max()), rel=1e-5)
-    assert (reach.residual(trained) == 0).all()
+    assert (reach.share_beyond(trained) == 0).all()
+    assert (reach.residual(trained) < 0.2).all()  # σ: the spring hardly knows of them
     way = trained[distances.argmax()] - trained.mean(0)
     beyond = trained.mean(0) + 1.5 * MARGIN * way[None]
     assert float(reach.residual(beyond)) == pytest.approx(0.5 * STIFFNESS, rel=1e-4)
@@ -67,7 +68,7 @@ def test_codes_may_go_where_the_mesh_does_not_see_them(avatar) -> None:
     assert (Reach.of(silent).share_beyond(faces(silent, far)) == 0).all()
 
 
-@pytest.mark.parametrize("factor", [0.5, 30.0], ids=["inside", "outside"])
+@pytest.mark.parametrize("factor", [0.5, 1.2, 30.0], ids=["inside", "near", "outside"])
 def test_residuals_and_jacobian(avatar, factor: float) -> None:
     reach = Reach.of(avatar)
     points = torch.rand(136, 2, generator=torch.Generator().manual_seed(1)).double()
@@ -77,9 +78,11 @@ def test_residuals_and_jacobian(avatar, factor: float) -> None:
     z = factor * avatar.samples_z[0].numpy()
     difference = against(z)
     share = reach.share_beyond(faces(avatar, torch.from_numpy(z)[None]))
-    assert (share > 1) == (factor > 1)
+    assert (share > 1) == (factor > 2)
     assert difference.residual[:-1] == pytest.approx(inner(z).residual)
-    assert difference.residual[-1] == pytest.approx(STIFFNESS * float(share), rel=1e-6)
+    assert difference.residual[-1] == pytest.approx(STIFFNESS * float(share), rel=1e-6, abs=0.2)
+    coefficients = faces(avatar, torch.from_numpy(z)[None])
+    assert difference.residual[-1] == pytest.approx(float(reach.residual(coefficients)), rel=1e-6)
     by_feature, features = difference.factors()
     jacobian = by_feature @ features
     step = 1e-6
