@@ -177,6 +177,8 @@ def journey_drag(studio: Studio, report: Report, moves: int = 90) -> None:
     settle(0.1)
     stall = studio.heartbeat.stop()
     latency = studio.latency.summary()
+    until(lambda: session.status in ENDED, "the face that follows")
+    settle(0.3)
     report.picture(studio, "drag-2-during")
     release(canvas, canvas.position_of(index))
     until(lambda: session.status in ENDED, "the keypoint fit")

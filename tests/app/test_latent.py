@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -316,8 +317,10 @@ def test_a_loop_plays_until_it_is_stopped(qtbot: QtBot, session: Session, keyfra
         session.show_code(code(value))
         keyframes.add()
     keyframes.set_path(duration=0.2, loop=True, space="p")
+    positions: list[float] = []
+    keyframes.position_changed.connect(positions.append)
     keyframes.toggle()
-    qtbot.wait(500)
+    wait_for(qtbot, lambda: any(later < before for before, later in pairwise(positions)))
     assert keyframes.playing
     keyframes.toggle()
     assert not keyframes.playing

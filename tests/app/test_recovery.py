@@ -176,13 +176,18 @@ def test_what_keeps_it_from_writing_is_said_once_and_tried_again(
     problems: list[object] = []
     session.problem_changed.connect(problems.append)
     session.move_keypoints({7: (0.5, 0.4)})
+    recovery = session.part(Recovery)
+
+    def has_failed() -> bool:
+        recovery._tick()
+        return recovery._written is None
+
     with monkeypatch.context() as patch, full_disk():
         if "IndexError" in says:
             patch.setattr("lipflow_studio.session_file.write", unexpected)
         for _ in range(3):
-            session.part(Recovery).autosave()
-            qtbot.wait(50)
-            session.part(Recovery)._tick()
+            recovery.autosave()
+            wait_for(qtbot, has_failed)
     assert len(problems) == 1
     assert "autosave" in session.problem.line
     assert says in session.problem.line

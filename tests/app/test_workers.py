@@ -110,8 +110,9 @@ def test_unread_messages_are_merged_on_request() -> None:
 
 
 def test_only_the_newest_state_is_read() -> None:
-    worker = Worker(count, name="test").start()
-    time.sleep(0.1)
+    published: list[int] = []
+    worker = Worker(count, name="test", on_state=published.append).start()
+    eventually(lambda: len(published) > 7)
     first = take(worker)
     assert isinstance(first, int)
     assert first > 5  # the first ones are gone
