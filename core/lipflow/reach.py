@@ -27,6 +27,7 @@ Array = npt.NDArray[np.floating]
 
 MARGIN = 1.1  # of the training faces' largest distance from their mean
 FLOOR = 0.03  # variance of the mesh in every direction, as a share of its mean: a torn face moves where no frame did
+ROUNDING = 1e-9  # of the meshes' mean square: a variance that is none
 STIFFNESS = 700.0  # the residual, in units of σ, of a face that is twice as far out
 SOFTNESS = 0.02  # of the radius, over which the spring sets in: a step sees that it is near, and follows the bound
 
@@ -42,7 +43,8 @@ class Reach:
     @staticmethod
     @torch.no_grad()
     def of(avatar: Avatar) -> Reach | None:
-        """The training frames' faces with a margin; None where the avatar's file holds no codes of them."""
+        """The training frames' faces with a margin; None where the avatar's file holds no codes of them, or codes of
+        one and the same face."""
         if avatar.samples_z is None or len(avatar.samples_z) < 2:
             return None
         decoder = avatar.decoder
@@ -52,6 +54,8 @@ class Reach:
         covariance, gram = away.T @ away / (len(away) - 1), weight.T @ weight  # gram: coefficients -> mesh, squared
         alone = torch.eye(len(gram), dtype=gram.dtype)
         of_mesh = (covariance * gram).sum() / len(gram)  # mean variance over orthonormal directions of the mesh
+        if not of_mesh > ROUNDING * (faces.T @ faces / len(faces) * gram).sum() / len(gram):
+            return None
         spread = covariance + FLOOR * of_mesh * torch.linalg.inv(gram + 1e-9 * gram.diagonal().mean() * alone)
         metric = torch.linalg.solve_triangular(torch.linalg.cholesky(spread), alone, upper=False)
         radius = MARGIN * float((away @ metric.T).norm(dim=-1).max())

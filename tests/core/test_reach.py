@@ -58,6 +58,16 @@ def test_it_is_narrow_where_the_meshes_hardly_differ_whatever_the_codes_do(avata
     assert (distance > reach.radius).any()
 
 
+@pytest.mark.parametrize("what", ["one face", "no number", "a mesh that never moves"])
+def test_without_a_spread_there_is_none(avatar, what: str) -> None:
+    still = copy.deepcopy(avatar)
+    codes = {"one face": torch.ones(5, 16), "no number": torch.full((5, 16), torch.nan)}.get(what, still.samples_z)
+    if what == "a mesh that never moves":
+        torch.nn.init.zeros_(still.decoder.head.weight)
+    still.set_samples(codes.double(), codes.double(), ("a",) * len(codes))
+    assert Reach.of(still) is None
+
+
 def test_codes_may_go_where_the_mesh_does_not_see_them(avatar) -> None:
     """A code far outside all training codes is within reach if its face is one of theirs."""
     silent = copy.deepcopy(avatar)
