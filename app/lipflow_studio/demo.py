@@ -177,7 +177,7 @@ def journey_drag(studio: Studio, report: Report, moves: int = 90) -> None:
     settle(0.1)
     stall = studio.heartbeat.stop()
     latency = studio.latency.summary()
-    until(lambda: session.status in ENDED, "the face that follows")
+    until(lambda: session.status in ENDED, "the face that follows")  # and its backdrop, however slow the machine
     settle(0.3)
     report.picture(studio, "drag-2-during")
     release(canvas, canvas.position_of(index))

@@ -70,6 +70,10 @@ class Reach:
         """By which share of the radius mesh coefficients [B, R] are outside, [B]; 0 inside."""
         return (self._distance(coefficients) / self.radius - 1.0).clamp_min(0.0)
 
+    def times_as_far(self, coefficients: Tensor) -> Tensor:
+        """How many times as far out as the farthest training frame mesh coefficients [B, R] are, [B]."""
+        return MARGIN * self._distance(coefficients) / self.radius
+
     def _distance(self, coefficients: Tensor) -> Tensor:
         centre, metric = (torch.from_numpy(array).to(coefficients) for array in (self.centre, self.metric))
         return ((coefficients - centre) @ metric.T).norm(dim=-1)

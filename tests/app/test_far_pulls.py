@@ -73,7 +73,7 @@ def test_one_keypoint_is_pulled(
 
 def test_steps_follow_the_bound_to_where_the_energy_is_least(monkeypatch: pytest.MonkeyPatch, avatar: Avatar) -> None:
     """A bound that sets in at once is not seen before a step is beyond it: steps towards it grow short, and one would
-    take the first place at the bound for the best. Another optimiser finds nothing lower but by rounding."""
+    take the first place at the bound for the best. Another optimiser finds hardly anything lower."""
     monkeypatch.setattr(lipflow.reach, "MARGIN", MARGIN)
     observation = pulled(avatar, "nose", (0.0, 0.08))
     prior = "avatar" if avatar.driving == "kpt" else "standard-normal"

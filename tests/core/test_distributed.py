@@ -29,18 +29,6 @@ from support.tiny_capture import write_tiny_capture
 STEPS, BATCH = 20, 5  # rows 2 and 3
 
 
-# Trains as the command does, and says which of the processes' threads of communication are left at its end.
-TRAINED = """
-import sys
-from pathlib import Path
-from lipflow.cli import main
-code = main()
-threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
-print("left:", [name for name in threads if "gloo" in name], file=sys.stderr)
-sys.exit(code)
-"""
-
-
 @dataclass(frozen=True)
 class Unconnected(Ranks):
     """One of several processes whose others are looked at one after the other."""
@@ -73,6 +61,17 @@ def curve(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder / LOGS)).Reload()
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
+
+# Trains as the command does, and says which of the processes' threads of communication are left at its end.
+TRAINED = """
+import sys
+from pathlib import Path
+from lipflow.cli import main
+code = main()
+threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+print("left:", [name for name in threads if "gloo" in name], file=sys.stderr)
+sys.exit(code)
+"""
 
 # Trains as the command does; the second process alone is told to stop, within its 12th step, and again at once.
 STOPPED = """

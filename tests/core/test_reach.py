@@ -1,4 +1,4 @@
-"""The bound on faces: nothing inside, a spring outside, and a derivative that is its own."""
+"""The bound on faces: next to nothing inside, a spring outside, and a derivative that is its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
 from lipflow.avatar import Avatar
 from lipflow.observations import KeypointObservation
-from lipflow.reach import FLOOR, MARGIN, STIFFNESS, Reach, WithinReach
+from lipflow.reach import FLOOR, MARGIN, SOFTNESS, STIFFNESS, Reach, WithinReach
 from support.random_avatar import random_avatar, tiny_config
 
 
@@ -58,6 +59,14 @@ def test_it_is_narrow_where_the_meshes_hardly_differ_whatever_the_codes_do(avata
     assert (distance > reach.radius).any()
 
 
+def test_it_says_how_many_times_as_far_out_as_the_farthest_training_face(avatar) -> None:
+    """Without the margin, which is the bound's: 1 is as far as one of them."""
+    reach, trained = Reach.of(avatar), faces(avatar, avatar.samples_z)
+    assert reach.times_as_far(trained).max() == pytest.approx(1.0, rel=1e-5)
+    way = trained[reach.times_as_far(trained).argmax()] - trained.mean(0)
+    assert reach.times_as_far(trained.mean(0) + 1.3 * way[None]).tolist() == pytest.approx([1.3], rel=1e-5)
+
+
 @pytest.mark.parametrize("what", ["one face", "no number", "a mesh that never moves"])
 def test_without_a_spread_there_is_none(avatar, what: str) -> None:
     still = copy.deepcopy(avatar)
@@ -78,19 +87,29 @@ def test_codes_may_go_where_the_mesh_does_not_see_them(avatar) -> None:
     assert (Reach.of(silent).share_beyond(faces(silent, far)) == 0).all()
 
 
-@pytest.mark.parametrize("factor", [0.5, 1.2, 30.0], ids=["inside", "near", "outside"])
-def test_residuals_and_jacobian(avatar, factor: float) -> None:
+def code_at(share: float, avatar: Avatar, reach: Reach) -> np.ndarray:
+    """The code [Z] on the way out through a training frame's whose face is at that share of the radius."""
+
+    def at(length: float) -> float:
+        face = faces(avatar, torch.from_numpy(length * way)[None]).numpy()[0]
+        return float(np.linalg.norm(reach.metric @ (face - reach.centre))) / reach.radius - share
+
+    way = avatar.samples_z[0].numpy()
+    return brentq(at, 1.0, 100.0, xtol=1e-12) * way
+
+
+@pytest.mark.parametrize("share", [0.92, 1.0, 3.0], ids=["inside", "at the bound", "outside"])
+def test_residuals_and_jacobian(avatar, share: float) -> None:
     reach = Reach.of(avatar)
     points = torch.rand(136, 2, generator=torch.Generator().manual_seed(1)).double()
     observation = KeypointObservation(points, avatar.keypoint_camera, torch.ones(136).double())
     inner = observation.against(avatar)
     against = WithinReach(inner, reach)
-    z = factor * avatar.samples_z[0].numpy()
+    z = code_at(share, avatar, reach)
     difference = against(z)
-    share = reach.share_beyond(faces(avatar, torch.from_numpy(z)[None]))
-    assert (share > 1) == (factor > 2)
     assert difference.residual[:-1] == pytest.approx(inner(z).residual)
-    assert difference.residual[-1] == pytest.approx(STIFFNESS * float(share), rel=1e-6, abs=0.2)
+    softly = STIFFNESS * SOFTNESS * np.log1p(np.exp((share - 1.0) / SOFTNESS))
+    assert difference.residual[-1] == pytest.approx(softly, rel=1e-4)
     coefficients = faces(avatar, torch.from_numpy(z)[None])
     assert difference.residual[-1] == pytest.approx(float(reach.residual(coefficients)), rel=1e-6)
     by_feature, features = difference.factors()
@@ -99,6 +118,6 @@ def test_residuals_and_jacobian(avatar, factor: float) -> None:
     numeric = np.stack(
         [(against(z + step * e).residual - against(z - step * e).residual) / (2 * step) for e in np.eye(len(z))], axis=1
     )
-    assert np.linalg.norm((jacobian - numeric)[-1]) <= 1e-5 * max(np.linalg.norm(numeric[-1]), 1.0)
+    assert np.linalg.norm((jacobian - numeric)[-1]) <= 1e-5 * np.linalg.norm(numeric[-1])
     assert np.linalg.norm(jacobian - numeric) <= 1e-5 * np.linalg.norm(numeric)
     assert set(difference.shown) == set(inner(z).shown)

@@ -168,16 +168,16 @@ def _doubts(avatar: Avatar, observation: Observation, config: FitConfig, state: 
     """What makes a fit hard to believe."""
     reach = Reach.of(avatar)
     coefficients = avatar.decoder.mesh_coefficients(torch.from_numpy(state.z)[None].to(avatar.vertex_mean))
-    if reach is not None and (beyond := reach.share_beyond(coefficients).item()) > 0:
-        yield f"the face lies {1 + beyond:.1f} times as far out as any training frame's"
+    if reach is not None and reach.share_beyond(coefficients).item() > 0:
+        times = reach.times_as_far(coefficients).item()
+        yield f"the face lies {times:.1f} times as far out as any training frame's"
     if isinstance(observation, KeypointObservation):
         if config.prior == "avatar" and avatar.driving == "kpt" and _is_elsewhere(avatar, observation.camera):
             yield "the prior knows keypoints under another camera (--prior standard-normal does without it)"
         counted = observation.weights.cpu().numpy() > 0
-        error = keypoint_errors(state, observation)[counted].mean() if counted.any() else 0.0
         if not counted.any():
             yield "all keypoints have weight 0, which leaves what the prior makes of them"
-        if not error < _FAR * observation.camera.size[0]:
+        elif not (error := keypoint_errors(state, observation)[counted].mean()) < _FAR * observation.camera.size[0]:
             yield f"the fitted keypoints are {error:.0f} px from those given on average"
 
 
