@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -271,6 +272,26 @@ def test_a_disk_that_takes_nothing_is_one_line_and_the_next_export_goes_on(
     session.part(Export).turntable(str(tmp_path / "turn.mp4"))
     wait_for(qtbot, lambda: not session.part(Export).busy)
     assert session.problem is None
+
+
+def test_an_export_that_failed_before_the_next_is_asked_for_is_not_taken_for_it(
+    qtbot: QtBot, session: Session, tmp_path: Path
+) -> None:
+    wait_for_face(qtbot, session)
+    export, texture = session.part(Export), str(tmp_path / "texture.png")
+    (tmp_path / "file").touch()
+    export.turntable(str(tmp_path / "file" / "turn.mp4"))
+    while export._worker.alive:  # no event is handled: what it came to is not read before the next command
+        time.sleep(0.01)
+    export.texture(texture)
+    wait_for(qtbot, lambda: not export.busy)
+    assert "this is a file, and no folder" in session.problem.line
+    assert [step["command"] for step in session.recording.steps if "export" in step.get("command", "")] == [
+        "export.texture"
+    ]
+    export.texture(texture)
+    wait_for(qtbot, lambda: not export.busy)
+    assert session.problem is not None  # that of the turntable, which was not tried again
 
 
 def test_cancel_stops_the_one_that_runs(

@@ -251,18 +251,23 @@ class Export(Part):
         self._jobs.append(job)
         self.recording.begin(f"export {job.path}")
         self._timer.start()
-        self._poll()
+        self._start_next()
 
     def _poll(self) -> None:
         self._retired = [worker for worker in self._retired if worker.alive]
         if self._worker is not None:
             self._read(self._worker)
+        self._start_next()
+        if not self._jobs and not self._retired:
+            self._timer.stop()
+
+    def _start_next(self) -> None:
+        """Write what is asked for next, unless another is being written. What that one came to is read by the timer
+        alone: read here, its failure would be taken for that of the command that runs."""
         if self._worker is None and self._jobs:
             job = self._jobs[0]
             self._worker = Worker(lambda: export_work.named(job.path, job.work()), name="export").start()
             self._put_running(Exporting(job.path.name, waiting=len(self._jobs) - 1))
-        if not self._jobs and not self._retired:
-            self._timer.stop()
 
     def _read(self, worker: Worker[Any, ExportProgress]) -> None:
         alive = worker.alive  # asked first: one that ends after this is read at the next poll
