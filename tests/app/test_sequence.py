@@ -126,7 +126,7 @@ class TestFrames:
             part.show(frame, gesture="drag")
             wait_for(qtbot, lambda frame=frame: part.frame == frame)
         assert part.session.undo_stack.count() == steps + 1
-        assert [step for step in part.session.recorded if step["command"] == "sequence.show"] == [
+        assert [step for step in part.session.recorded if step.get("command") == "sequence.show"] == [
             {"command": "sequence.show", "args": [4], "kwargs": {"gesture": "drag"}}
         ]
 
@@ -242,6 +242,7 @@ class TestPlaying:
     def test_a_pause_of_the_fit_holds_it(self, qtbot: QtBot, part: Sequences) -> None:
         part.session.set_fit_config(iterations=5000)
         part.session.pause_fit()
+        qtbot.wait(100)  # what the fit had said before
         if part.session.status is not Status.PAUSED:
             pytest.skip("the fit was done before it could be paused")
         told: list[str] = []
